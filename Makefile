@@ -1,0 +1,65 @@
+# make install: .venv with Modelyard, the examples' and the tools' packages
+# make run:     install, then `modelyard up` in the foreground
+# make test:    install, what the tests need of the system, then checks and tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TEST_WORKERS ?= 2
+
+.PHONY: install run test check format system clean
+
+install: $(STAMP)
+
+# Without ensurepip (Debian's python3 without python3-venv), uv makes the environment instead.
+$(BIN)/python:
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
+	else \
+		$(PYTHON) -m uv --version >/dev/null 2>&1 \
+			|| $(PYTHON) -m pip install --quiet --user uv \
+			|| $(PYTHON) -m pip install --quiet --user --break-system-packages uv; \
+		$(PYTHON) -m uv venv --quiet --python $(PYTHON) --seed $(VENV) \
+			&& $(PYTHON) -m uv pip install --quiet --python $(BIN)/python uv; \
+	fi
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	@$(BIN)/python -c 'import sys; sys.exit("Modelyard needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[examples,dev]'
+	@touch $@
+
+run: install
+	@exec $(BIN)/modelyard up
+
+# Only where something is missing and we may install it; tests that need it skip otherwise.
+system:
+	@missing=''; \
+	command -v wrk >/dev/null || missing="$$missing wrk"; \
+	ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing$$missing"; \
+			{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+				apt-get -qq -y --no-install-recommends install $$missing >/dev/null; } \
+				|| echo "WARNING:$$missing cannot be installed; tests that need it are SKIPPED"; \
+		else \
+			echo "WARNING:$$missing is missing; tests that need it are SKIPPED"; \
+		fi; \
+	fi
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: system check
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Import path of the metrics that inference scripts update (models.md §4.1)."""

@@ -1,0 +1,1 @@
+"""Import paths of MXNet packages (models.md §4.1, §9)."""

@@ -1,0 +1,5 @@
+"""Import paths of the base classes that inference scripts derive from (models.md §4.1)."""
+
+from modelyard_instance.services import SingleNodeService
+
+__all__ = ["SingleNodeService"]

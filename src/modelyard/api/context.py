@@ -1,0 +1,41 @@
+"""What every route may reach, made once by ``platform.py`` and kept on the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from modelyard.clock import Clock
+from modelyard.control.ports import Gateway, Runtime
+from modelyard.control.wishes import Wishes
+from modelyard.iam.tokens import Tokens
+from modelyard.monitor.usage import UsageMeter
+from modelyard.packages.importer import ModelImporter
+from modelyard.settings import Settings
+from modelyard.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts an API call works with. ``hint(service_id)`` wakes the loop for a service."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    tokens: Tokens
+    importer: ModelImporter
+    runtime: Runtime
+    gateway: Gateway
+    wishes: Wishes
+    usage: UsageMeter
+    hint: Callable[[str], None]
+
+
+def context_of(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+ContextDep = Annotated[Context, Depends(context_of)]

@@ -1,0 +1,52 @@
+"""Who calls, for which project, with which permission: declared on each route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Header, Path
+
+from modelyard.api.context import ContextDep
+from modelyard.errors import Forbidden, Unauthenticated
+from modelyard.iam.claims import Claims
+
+TokenHeader = Annotated[str | None, Header(alias="X-Auth-Token")]
+
+
+def authenticated(context: ContextDep, x_auth_token: TokenHeader = None) -> Claims:
+    """The verified caller, whatever the scope.
+
+    Raises ``Unauthenticated`` (iam.md §5).
+    """
+    if not x_auth_token:
+        raise Unauthenticated(
+            "The X-Auth-Token header is missing. Get a token from POST /v3/auth/tokens.",
+            code="0201",
+        )
+    return context.tokens.verify(x_auth_token)
+
+
+ClaimsDep = Annotated[Claims, Depends(authenticated)]
+
+
+def may(action: str) -> Callable[[Claims, str], Claims]:
+    """A dependency that lets in callers of the path's project that may do ``action``.
+
+    ``action`` is one of iam.md §4 (``modelarts:service:update``). Raises ``Unauthenticated`` for
+    a token without a project, ``Forbidden`` 0210 for one of another project.
+    """
+
+    def check(claims: ClaimsDep, project_id: Annotated[str, Path()]) -> Claims:
+        if claims.project_id is None:
+            raise Unauthenticated(
+                "The token has no project. Ask for one with scope.project.", code="0212"
+            )
+        if claims.project_id != project_id:
+            raise Forbidden(
+                f"The token belongs to another project than the URL's {project_id!r}.", code="0210"
+            )
+        return claims
+
+    check.__name__ = action.replace(":", "_")
+    return check

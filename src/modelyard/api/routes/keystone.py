@@ -1,0 +1,44 @@
+"""Routes that answer errors in the identity API's own shape (iam.md §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from modelyard.errors import ModelyardError
+
+
+def identity_error(status: int, message: str) -> JSONResponse:
+    """``{"error": {"code", "message", "title"}}``."""
+    title = HTTPStatus(status).phrase
+    return JSONResponse(
+        {"error": {"code": status, "message": message, "title": title}}, status_code=status
+    )
+
+
+class IdentityRoute(APIRoute):
+    """A route below ``/v3``."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            # No name or id holds one, and PostgreSQL cannot even compare with it.
+            if "\x00" in request.url.path + str(request.query_params.values()):
+                return identity_error(400, "The URL holds a NUL character.")
+            try:
+                return await handle(request)
+            except ModelyardError as error:
+                return identity_error(error.status, error.message)
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+                return identity_error(400, f"{where}: {first['msg']}.")
+
+        return answer

@@ -1,0 +1,218 @@
+"""Services (services.md §1): each route declares who may, calls one function, returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Path, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.api.context import Context, ContextDep
+from modelyard.api.deps import may
+from modelyard.api.paging import Query
+from modelyard.api.schemas import services as wire
+from modelyard.api.services_monitor import service_monitor
+from modelyard.control.wishes import Author, not_found
+from modelyard.domain.config import VersionConfig
+from modelyard.domain.lifecycle import Status
+from modelyard.iam.claims import Claims
+from modelyard.store import services as store
+from modelyard.store.models import find_models
+from modelyard.store.tables.service import Service
+
+router = APIRouter(prefix="/v1/{project_id}/services", tags=["services"])
+
+Json = dict[str, Any]
+ServiceId = Annotated[str, Path()]
+AnyBody = Annotated[Any, Body()]
+INFER_TYPES = ("real-time", "batch", "edge")
+
+
+def _author(claims: Claims) -> Author:
+    assert claims.project_id is not None
+    return Author(claims.project_id, claims.user_id, claims.domain_id)
+
+
+async def _find(session: AsyncSession, claims: Claims, service_id: str) -> Service:
+    service = await store.find_service(session, claims.project_id or "", service_id)
+    if service is None:
+        raise not_found(service_id)
+    return service
+
+
+@router.post("")
+async def create_service(
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:create"))],
+    body: AnyBody = None,
+) -> Json:
+    service_id = await context.wishes.create(_author(claims), body)
+    context.hint(service_id)
+    async with context.database.read() as session:
+        service = await _find(session, claims, service_id)
+        config = await store.revision_config(session, service_id, service.desired_revision)
+    return {"service_id": service_id, "resource_ids": _resource_ids(config, service.publish_at)}
+
+
+@router.get("")
+async def list_services(
+    request: Request,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:list"))],
+) -> Json:
+    query = Query(request)
+    page = query.page(store.SORT_COLUMNS, "publish_at")
+    wanted = store.ServiceFilter(
+        service_id=query.text("service_id"),
+        name=query.text("service_name"),
+        model_id=query.text("model_id"),
+        workspace_id=query.text("workspace_id"),
+        infer_type=query.text("infer_type", INFER_TYPES),
+        status=query.text("status", [status.value for status in Status]),
+    )
+    nothing = bool(query.text("cluster_id") or query.text("tags"))
+    query.check()
+    if nothing:  # No service has a pool or tags yet, so none can match.
+        return {"total_count": 0, "count": 0, "services": []}
+    async with context.database.read() as session:
+        total, rows = await store.list_services(session, claims.project_id or "", wanted, page)
+        counts = await store.counters(session, [row.id for row in rows])
+    services = [wire.service_summary(row, claims, counts) for row in rows]
+    return {"total_count": total, "count": len(services), "services": services}
+
+
+@router.get("/{service_id}")
+async def show_service(
+    service_id: ServiceId,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:get"))],
+) -> Json:
+    async with context.database.read() as session:
+        service = await _find(session, claims, service_id)
+        details = await load_details(session, service)
+    return wire.service_details(details, claims, context.settings.address)
+
+
+async def load_details(session: AsyncSession, service: Service) -> wire.Details:
+    """The service with the configuration in force; what is stored while none is."""
+    number = service.live_revision or service.desired_revision
+    config = await store.revision_config(session, service.id, number)
+    return wire.Details(
+        service=service,
+        config=config,
+        models=await find_models(session, service.project_id, [c.model_id for c in config]),
+        instances=await store.living_instances(session, service.id),
+        counts=await store.counters(session, [service.id]),
+    )
+
+
+@router.put("/{service_id}")
+async def update_service(
+    service_id: ServiceId,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:update"))],
+    body: AnyBody = None,
+) -> Json:
+    update_time = await context.wishes.update(_author(claims), service_id, body)
+    context.hint(service_id)
+    if update_time is None or context.settings.bare_update_answer:
+        return {}
+    return await _update_answer(context, claims, service_id, update_time)
+
+
+async def _update_answer(
+    context: Context, claims: Claims, service_id: str, update_time: int
+) -> Json:
+    async with context.database.read() as session:
+        service = await _find(session, claims, service_id)
+        config = await store.revision_config(session, service_id, service.desired_revision)
+    return {"update_time": str(update_time), "resource_ids": _resource_ids(config, update_time)}
+
+
+def _resource_ids(config: Sequence[VersionConfig], at: int) -> list[str]:
+    """One id per deployed model (services.md §2.1)."""
+    return [f"INF-{version.fingerprint[:6]}@{at}" for version in config]
+
+
+@router.delete("/{service_id}")
+async def delete_services(
+    service_id: ServiceId,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:delete"))],
+) -> Json:
+    """One service, or several by a comma-separated list: all or none (services.md §4)."""
+    ids = [part.strip() for part in service_id.split(",") if part.strip()]
+    await context.wishes.delete(_author(claims), ids)
+    for one in ids:
+        context.hint(one)
+    return {}
+
+
+@router.get("/{service_id}/logs")
+async def update_logs(
+    service_id: ServiceId,
+    request: Request,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:getLogs"))],
+) -> Json:
+    query = Query(request)
+    update_time = query.integer("update_time")
+    query.check()
+    async with context.database.read() as session:
+        service = await _find(session, claims, service_id)
+        logs = await store.update_logs(session, service_id, update_time)
+        configs = {
+            log.revision: await store.revision_config(session, service_id, log.revision)
+            for log in logs
+        }
+        ids = sorted({c.model_id for config in configs.values() for c in config})
+        models = await find_models(session, service.project_id, ids)
+    return {
+        "service_id": service_id,
+        "service_name": service.name,
+        "logs": [wire.update_log(log, configs[log.revision], models) for log in logs],
+    }
+
+
+_NOT_IN_EVENT_INFO = set("`(){}';,[]<>/?")
+
+
+@router.get("/{service_id}/events")
+async def list_events(
+    service_id: ServiceId,
+    request: Request,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:getEvents"))],
+) -> Json:
+    query = Query(request)
+    page = query.page(("occur_time",), "occur_time")
+    wanted = store.EventFilter(
+        event_type=query.text("event_type", ("normal", "abnormal")),
+        event_info=query.text_without("event_info", _NOT_IN_EVENT_INFO),
+        start_time=query.integer("start_time"),
+        end_time=query.integer("end_time"),
+    )
+    query.check()
+    async with context.database.read() as session:
+        service = await _find(session, claims, service_id)
+        total, rows = await store.list_events(session, service_id, wanted, page)
+    return {
+        "service_id": service_id,
+        "service_name": service.name,
+        "total_count": total,
+        "count": len(rows),
+        "events": [wire.event(row) for row in rows],
+    }
+
+
+@router.get("/{service_id}/monitor")
+async def show_monitor(
+    service_id: ServiceId,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:service:getMonitor"))],
+) -> Json:
+    async with context.database.read() as session:
+        service = await _find(session, claims, service_id)
+        details = await load_details(session, service)
+    return service_monitor(details, context.usage)

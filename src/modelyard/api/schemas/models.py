@@ -1,0 +1,99 @@
+"""Wire shapes of models (models.md §1.3, §1.4).
+
+Members that clients decode as JSON text (``apis``, ``config``, ``model_metrics``, each
+``param_desc``) always hold valid JSON: some drop the whole answer otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelyard.store.tables.model import Model, ModelEvent
+
+Document = dict[str, Any]
+
+# What an instance of a package needs at least; packages do not say.
+_SPECIFICATION = {"min_cpu": "1", "min_gpu": "0", "min_memory": "1024"}
+
+
+def model_summary(model: Model) -> Document:
+    """An item of a list."""
+    return {
+        "model_id": model.id,
+        "model_name": model.name,
+        "model_version": model.version,
+        "model_type": model.model_type,
+        "model_size": model.size,
+        "model_status": model.status,
+        "model_source": "auto" if model.source_type == "auto" else "custom",
+        "source_type": model.source_type,
+        "description": model.description,
+        "owner": model.owner,
+        "tenant": model.tenant,
+        "project": model.project_id,
+        "workspace_id": model.workspace_id,
+        "install_type": model.install_type,
+        "create_at": model.created_at,
+        "tunable": False,
+        "market_flag": False,
+        "publishable_flag": False,
+        "source_copy": "true",
+        "subscription_id": "",
+        "extra": "",
+        "specification": _SPECIFICATION,
+    }
+
+
+def model_details(model: Model) -> Document:
+    """One model, whole. ``failed_reason`` (ours) says why a failed one failed."""
+    details = model_summary(model) | {
+        "runtime": model.runtime,
+        "source_location": model.source_location,
+        "source_job_id": model.source_job_id,
+        "source_job_version": model.source_job_version,
+        "execution_code": model.execution_code,
+        "image_address": "",
+        "schema_doc": "",
+        "input_params": [_param(param) for param in model.input_params],
+        "output_params": [_param(param) for param in model.output_params],
+        "dependencies": model.dependencies,
+        "model_metrics": _text(model.model_metrics),
+        "apis": _text(model.apis),
+        "config": _text(model.config),
+        "model_labels": [],
+        "labels_map": {"labels": []},
+        "model_docs": model.model_docs,
+        "model_algorithm": model.model_algorithm,
+        "cmd": "",
+        "failed_reason": model.failed_reason,
+    }
+    if model.health:
+        details["health"] = model.health
+    return details
+
+
+def event_document(event: ModelEvent) -> Document:
+    """An event, as services show theirs (services.md §9.5)."""
+    return {
+        "event_type": event.event_type,
+        "event_info": event.event_info,
+        "occur_time": event.occur_time,
+    }
+
+
+def _param(param: Document) -> Document:
+    """A parameter whose description is the JSON text of a schema, also when it was prose."""
+    text = param.get("param_desc")
+    if not isinstance(text, str):
+        return param
+    try:
+        json.loads(text)
+    except ValueError:
+        schema = {"type": param.get("param_type", "string"), "description": text}
+        return param | {"param_desc": _text(schema)}
+    return param
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,59 @@
+"""The monitor of a service (services.md §9.6); pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard.api.schemas.services import Details
+from modelyard.domain.config import VersionConfig
+from modelyard.domain.flavors import find_flavor
+from modelyard.domain.observed import Stage
+from modelyard.monitor.usage import UsageMeter
+from modelyard.store.tables.service import Instance
+
+Json = dict[str, Any]
+
+
+def service_monitor(details: Details, usage: UsageMeter) -> Json:
+    """CPU in cores, memory in MB, calls since the service was created, ready instances."""
+    ready = [i for i in details.instances if i.stage == Stage.READY]
+    return {
+        "service_id": details.service.id,
+        "service_name": details.service.name,
+        "service_instance_count": sum(v.instance_count for v in details.config),
+        "service_running_instance_count": len(ready),
+        "req_count_per_min": 0,
+        "monitors": [_version(details, version, ready, usage) for version in details.config],
+    }
+
+
+def _version(
+    details: Details, version: VersionConfig, ready: Sequence[Instance], usage: UsageMeter
+) -> Json:
+    model = details.models.get(version.model_id)
+    own = [instance for instance in ready if instance.model_id == version.model_id]
+    used = [usage.of(instance.pid) for instance in own]
+    flavor = find_flavor(version.specification)
+    invocations, failures = details.counts.get((details.service.id, version.model_id), (0, 0))
+    return {
+        "model_id": version.model_id,
+        "model_name": model.name if model else "",
+        "model_version": model.version if model else "",
+        "invocation_times": invocations,
+        "failed_times": failures,
+        "cpu_core_usage": round(sum(u.cpu_cores for u in used), 3),
+        "cpu_core_total": float((flavor.cpu if flavor else 0) * version.instance_count),
+        "cpu_memory_usage": sum(u.memory_mb for u in used),
+        "cpu_memory_total": (flavor.memory_gb if flavor else 0) * 1024 * version.instance_count,
+        "gpu_usage": 0.0,
+        "gpu_total": float((flavor.gpu if flavor else 0) * version.instance_count),
+        "gpu_memory_usage": 0.0,
+        "gpu_memory_total": 0.0,
+        "npu_usage": 0.0,
+        "npu_total": float((flavor.npu if flavor else 0) * version.instance_count),
+        "npu_memory_usage": 0.0,
+        "npu_memory_total": 0.0,
+        "model_running_instance_count": len(own),
+        "model_instance_count": version.instance_count,
+    }

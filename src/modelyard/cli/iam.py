@@ -1,0 +1,113 @@
+"""``modelyard iam``: projects and users, by the identity API (iam.md §1, §2)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.client import Client, connected
+from modelyard.cli.documents import Document
+from modelyard.cli.failures import CliError
+from modelyard.cli.options import HomeOption, JsonOption
+from modelyard.cli.output import note, show_facts, show_json, show_table
+
+app = typer.Typer(no_args_is_help=True, help="Projects and users (for administrators).")
+add = typer.Typer(no_args_is_help=True, help="Add a project or a user.")
+app.add_typer(add, name="add")
+
+
+@add.command("project")
+def add_project(
+    name: Annotated[str, typer.Argument(help="The new project's name.")],
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Add a project; its models and services are nobody else's."""
+    with connected(home) as client:
+        answer = client.call("POST", "/v3/projects", {"project": {"name": name}})
+    project = answer.part("project")
+    if json:
+        show_json(project.raw)
+    else:
+        show_facts({"project": project.text("name"), "id": project.text("id")})
+
+
+@add.command("user")
+def add_user(
+    name: Annotated[str, typer.Argument(help="The new user's name.")],
+    project: Annotated[str, typer.Option(help="The project to work in: name or id.")],
+    password: Annotated[
+        str | None, typer.Option(help="Default: a generated one, which is shown once.")
+    ] = None,
+    role: Annotated[str, typer.Option(help="`member` or `admin`.")] = "member",
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Add a user with a role in a project."""
+    with connected(home) as client:
+        project_id = _find(client, "projects", project).text("id")
+        role_id = _find(client, "roles", role).text("id")
+        chosen = password or secrets.token_urlsafe(18)
+        wanted = {"name": name, "password": chosen, "default_project_id": project_id}
+        user = client.call("POST", "/v3/users", {"user": wanted}).part("user")
+        _assign(client, project_id, user.text("id"), role_id)
+    found = {
+        "id": user.text("id"),
+        "name": user.text("name"),
+        "project_id": project_id,
+        "role": role,
+        **({} if password else {"password": chosen}),
+    }
+    if json:
+        show_json(found)
+        return
+    show_facts(found)
+    if not password:
+        note("The password is not shown again.")
+
+
+@app.command()
+def grant(
+    user_id: Annotated[str, typer.Argument(help="The user's id.")],
+    project: Annotated[str, typer.Argument(help="Name or id.")],
+    role: Annotated[str, typer.Option(help="`member` or `admin`.")] = "member",
+    home: HomeOption = None,
+) -> None:
+    """Give a user a role in one more project."""
+    with connected(home) as client:
+        project_id = _find(client, "projects", project).text("id")
+        _assign(client, project_id, user_id, _find(client, "roles", role).text("id"))
+    note(f"User {user_id} is now {role} in {project}.")
+
+
+@app.command()
+def projects(json: JsonOption = False, home: HomeOption = None) -> None:
+    """List the projects that these credentials can see."""
+    with connected(home) as client:
+        answer = client.call("GET", "/v3/projects")
+    if json:
+        show_json(answer.raw)
+        return
+    show_table(
+        ("NAME", "ID"),
+        [(project.text("name"), project.text("id")) for project in answer.parts("projects")],
+        "No projects.",
+    )
+
+
+def _assign(client: Client, project_id: str, user_id: str, role_id: str) -> None:
+    client.call("PUT", f"/v3/projects/{project_id}/users/{user_id}/roles/{role_id}")
+
+
+def _find(client: Client, kind: str, name_or_id: str) -> Document:
+    found = client.call("GET", f"/v3/{kind}").parts(kind)
+    for item in found:
+        if name_or_id in (item.text("name"), item.text("id")):
+            return item
+    known = ", ".join(item.text("name") for item in found) or "none"
+    raise CliError(
+        f"There is no {kind.removesuffix('s')} {name_or_id!r} (known: {known}).",
+        "`modelyard iam add project NAME` adds a project." if kind == "projects" else "",
+    )

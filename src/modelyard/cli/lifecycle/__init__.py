@@ -1,0 +1,1 @@
+"""Starting, watching, stopping and looking at the platform's processes."""

@@ -1,0 +1,75 @@
+"""What of the platform runs; works with a dead control plane."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from modelyard.cli.lifecycle.parts import answers, find_parts
+from modelyard.domain.instance import InstanceReport
+from modelyard.processes import ProcessIdentity
+from modelyard.runtime.local import LocalRuntime
+from modelyard.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformStatus:
+    """``answers``: the control plane answered through the gateway just now."""
+
+    address: str
+    control_plane: ProcessIdentity | None
+    gateway: ProcessIdentity | None
+    answers: bool
+    instances: tuple[InstanceReport, ...]
+
+    @property
+    def up(self) -> bool:
+        return self.control_plane is not None and self.gateway is not None and self.answers
+
+    def document(self) -> dict[str, object]:
+        """The documented JSON form."""
+        return {
+            "address": self.address,
+            "control_plane": _part(self.control_plane) | {"answers": self.answers},
+            "gateway": _part(self.gateway),
+            "instances": [
+                {
+                    "service_id": report.service_id,
+                    "model_id": report.model_id,
+                    "pid": report.pid,
+                    "port": report.port,
+                    "state": str(report.phase),
+                    "instance_id": report.instance_id,
+                    "message": report.message,
+                }
+                for report in self.instances
+            ],
+        }
+
+
+def _part(process: ProcessIdentity | None) -> dict[str, object]:
+    return {"pid": process.pid if process else None, "alive": process is not None}
+
+
+def look(settings: Settings) -> PlatformStatus:
+    """Look at records and processes; reads only."""
+    parts = find_parts(settings)
+    up = parts.control_plane is not None and parts.gateway is not None
+    return PlatformStatus(
+        address=settings.address,
+        control_plane=parts.control_plane,
+        gateway=parts.gateway,
+        answers=up and answers(settings.address),
+        instances=tuple(asyncio.run(_instances(settings))),
+    )
+
+
+async def _instances(settings: Settings) -> list[InstanceReport]:
+    if not settings.instances_dir.is_dir():
+        return []
+    runtime = LocalRuntime(settings.instances_dir, settings.logs_dir)
+    try:
+        reports = await runtime.list()
+    finally:
+        runtime.close()
+    return sorted(reports, key=lambda report: (report.service_id, report.instance_id))

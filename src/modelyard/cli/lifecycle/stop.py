@@ -1,0 +1,94 @@
+"""Taking the platform down: control plane, gateway, instances, in that order, none left."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from modelyard.cli.lifecycle.parts import control_plane_record, find_parts, gateway_record
+from modelyard.cli.lifecycle.wanted import exclusive, forget_wanted
+from modelyard.domain.instance import InstanceReport, Phase
+from modelyard.processes import ProcessIdentity, kill_group, reap, send, wait_gone
+from modelyard.runtime.local import LocalRuntime
+from modelyard.settings import Settings
+
+_POLL_S = 0.05
+_KILLED_WITHIN_S = 10.0
+
+Say = Callable[[str], None]
+
+
+def take_down(settings: Settings, say: Say, grace_s: float) -> bool:
+    """End every process of the platform; False when none ran.
+
+    Each is asked first and killed after ``grace_s`` seconds. Raises ``CliError`` when another
+    ``up`` or ``down`` holds the home.
+    """
+    if not settings.run_dir.is_dir():
+        return False
+    with exclusive(settings):
+        # From here on no watcher starts the control plane again.
+        forget_wanted(settings)
+        return asyncio.run(_end_all(settings, say, grace_s))
+
+
+async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
+    parts = find_parts(settings)
+    ran = False
+    if parts.control_plane is not None:
+        ran = True
+        say(f"stopping the control plane (pid {parts.control_plane.pid})")
+        await _end(parts.control_plane, grace_s)
+    control_plane_record(settings).unlink(missing_ok=True)
+    # Read again: the control plane may just have replaced a dead gateway.
+    gateway = find_parts(settings).gateway
+    if gateway is not None:
+        ran = True
+        say(f"stopping the gateway (pid {gateway.pid})")
+        await _end(gateway, grace_s)
+    gateway_record(settings).unlink(missing_ok=True)
+    stopped = await _end_instances(settings, say, grace_s)
+    return ran or stopped > 0
+
+
+async def _end(process: ProcessIdentity, grace_s: float) -> None:
+    send(process, signal.SIGTERM)
+    if not await wait_gone(process, grace_s):
+        kill_group(process)
+        await wait_gone(process, _KILLED_WITHIN_S)
+    reap(process.pid)
+
+
+async def _end_instances(settings: Settings, say: Say, grace_s: float) -> int:
+    runtime = LocalRuntime(settings.instances_dir, settings.logs_dir)
+    try:
+        reports = await runtime.list()
+        if reports:
+            await _drain(runtime, reports, say, grace_s)
+            await asyncio.gather(*(runtime.stop(report.instance_id) for report in reports))
+        return len(reports)
+    finally:
+        runtime.close()
+
+
+async def _drain(
+    runtime: LocalRuntime, reports: list[InstanceReport], say: Say, grace_s: float
+) -> None:
+    """Ask all to finish what they compute; returns when they have, or after ``grace_s``."""
+    await asyncio.gather(*(runtime.drain(report.instance_id) for report in reports))
+    deadline = asyncio.get_running_loop().time() + grace_s
+    left = reports
+    while left and asyncio.get_running_loop().time() < deadline:
+        say(f"draining {_count(left)}")
+        await asyncio.sleep(_POLL_S)
+        left = [report for report in left if await _runs(runtime, report.instance_id)]
+
+
+async def _runs(runtime: LocalRuntime, instance_id: str) -> bool:
+    report = await runtime.probe(instance_id)
+    return report is not None and report.phase is not Phase.GONE
+
+
+def _count(reports: list[InstanceReport]) -> str:
+    return "1 instance" if len(reports) == 1 else f"{len(reports)} instances"

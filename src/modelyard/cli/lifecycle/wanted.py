@@ -1,0 +1,123 @@
+"""What a home remembers of its last ``modelyard up`` until ``modelyard down``.
+
+The file says two things: that the platform is *wanted* (a watcher starts a dead control plane only
+while it is there), and with which settings, so that a second ``up`` and the other commands need no
+flags.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modelyard.cli.failures import CliError
+from modelyard.processes import write_private
+from modelyard.settings import Settings
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The settings of a started platform; all as text, as the environment carries them."""
+
+    host: str
+    port: str
+    database_url: str
+    object_store: str
+
+    @staticmethod
+    def of(settings: Settings) -> Wanted:
+        store = settings.object_store
+        if store and "://" not in store:
+            # The control plane has another working directory than the shell.
+            store = str(Path(store).expanduser().absolute())
+        return Wanted(settings.host, str(settings.port), settings.database_url, store)
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """``MODELYARD_*`` variables for the control plane."""
+        return {
+            "MODELYARD_HOME": str(home),
+            **{f"MODELYARD_{name.upper()}": value for name, value in asdict(self).items()},
+        }
+
+    def difference(self, other: Wanted) -> str:
+        """The first setting in which ``other`` differs, as ``name: mine, not theirs``; or ``""``.
+
+        Database URLs are not shown: they may hold a password.
+        """
+        for name, mine in asdict(self).items():
+            theirs = asdict(other)[name]
+            if mine != theirs:
+                return name if name == "database_url" else f"{name}: {mine}, not {theirs}"
+        return ""
+
+
+def wanted_file(settings: Settings) -> Path:
+    return settings.run_dir / "up.json"
+
+
+def read_wanted(settings: Settings) -> Wanted | None:
+    """What is remembered, or None after a ``down`` or before any ``up``."""
+    try:
+        data = json.loads(wanted_file(settings).read_bytes())
+        return Wanted(**{name: str(data[name]) for name in Wanted.__slots__})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_wanted(settings: Settings, wanted: Wanted) -> None:
+    write_private(wanted_file(settings), json.dumps(asdict(wanted)).encode())
+
+
+def forget_wanted(settings: Settings) -> None:
+    wanted_file(settings).unlink(missing_ok=True)
+
+
+def as_started(given: Mapping[str, object], settings: Settings) -> dict[str, object]:
+    """``given`` flags, completed by what the home remembers where flag and variable are silent."""
+    remembered = read_wanted(settings)
+    values = dict(given)
+    if remembered is None:
+        return values
+    for name, value in asdict(remembered).items():
+        if name not in values and f"MODELYARD_{name.upper()}" not in os.environ and value:
+            values[name] = value
+    return values
+
+
+@contextmanager
+def exclusive(settings: Settings, timeout_s: float = 120.0) -> Iterator[None]:
+    """Only one ``up`` or ``down`` works on a home at a time.
+
+    Raises ``CliError`` when another one holds the lock for longer than ``timeout_s``.
+    """
+    path = settings.run_dir / "up.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(descriptor, path, timeout_s)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise CliError(
+                    f"Another `modelyard up` or `down` has held {path} for {timeout_s:.0f} s.",
+                    "Wait for it to end, or end it, and try again.",
+                ) from None
+            time.sleep(_POLL_S)
+        else:
+            return

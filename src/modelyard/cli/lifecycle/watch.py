@@ -1,0 +1,90 @@
+"""``modelyard up`` in the foreground: keep the control plane alive until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from modelyard.cli.failures import CliError
+from modelyard.cli.lifecycle.parts import control_plane_log, last_lines
+from modelyard.cli.lifecycle.start import bring_back
+from modelyard.cli.lifecycle.wanted import read_wanted
+from modelyard.processes import ProcessIdentity, watch_exit
+from modelyard.settings import Settings
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 15.0
+_STEADY_S = 60.0
+
+Say = Callable[[str], None]
+
+
+def keep_up(settings: Settings, process: ProcessIdentity, say: Say, timeout_s: float) -> bool:
+    """Start the control plane again whenever it dies; returns on a signal or a ``down``.
+
+    True when a signal (Ctrl-C, SIGTERM, SIGHUP) ended it and the platform still runs; False when
+    someone else took the platform down.
+    """
+    return asyncio.run(_keep_up(settings, process, say, timeout_s))
+
+
+async def _keep_up(
+    settings: Settings, process: ProcessIdentity, say: Say, timeout_s: float
+) -> bool:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, told.set)
+    pause = _FIRST_PAUSE_S
+    while True:
+        began = loop.time()
+        if await _ended_or_told(process, told):
+            return True
+        if read_wanted(settings) is None:
+            return False
+        if loop.time() - began > _STEADY_S:
+            pause = _FIRST_PAUSE_S
+        say("The control plane died; predictions go on. Its last words:")
+        say(last_lines(control_plane_log(settings), count=3) or "(none)")
+        if await _told_within(told, pause):
+            return True
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+        back = await _again(settings, say, timeout_s)
+        if back is not None:
+            process = back
+
+
+async def _again(settings: Settings, say: Say, timeout_s: float) -> ProcessIdentity | None:
+    """The new control plane; None when none could be started, or none is wanted any more."""
+    try:
+        started = await asyncio.to_thread(bring_back, settings, lambda _: None, timeout_s)
+    except CliError as failure:
+        say(failure.sentence())
+        return None
+    if started is None:
+        return None
+    say(f"The control plane runs again (pid {started.control_plane.pid}).")
+    return started.control_plane
+
+
+async def _ended_or_told(process: ProcessIdentity, told: asyncio.Event) -> bool:
+    """Wait; True when told to stop, False when the process ended first."""
+    ended = asyncio.Event()
+    forget = watch_exit(process, ended.set)
+    waits = [asyncio.create_task(event.wait()) for event in (told, ended)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        forget()
+        for wait in waits:
+            wait.cancel()
+    return told.is_set()
+
+
+async def _told_within(told: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(told.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,356 @@
+"""``modelyard service``: deploy, change, watch and end services."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.client import Client, connected
+from modelyard.cli.documents import Document, moment
+from modelyard.cli.failures import CliError
+from modelyard.cli.names import (
+    build_config,
+    find_service,
+    parse_choice,
+    read_config,
+    read_envs,
+    read_schedule,
+)
+from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOption
+from modelyard.cli.output import note, progress, show_facts, show_json, show_table
+from modelyard.cli.waits import Wait, wait_for_end, wait_for_service, wait_for_update
+
+app = typer.Typer(no_args_is_help=True, help="Deploy, change and watch services.")
+
+ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", help="NAME:VERSION[=WEIGHT[xCOUNT]] or a model's id; repeat it for more."
+    ),
+]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", help="The whole config array as JSON, or @FILE.")
+]
+FlavorOption = Annotated[str | None, typer.Option("--flavor", help="Specification to run on.")]
+EnvOption = Annotated[
+    list[str] | None, typer.Option("--env", help="NAME=value for the model; repeat it for more.")
+]
+StopAfterOption = Annotated[
+    str | None, typer.Option("--stop-after", help="Stop by itself after 90m, 2h, 1d; or never.")
+]
+DescriptionOption = Annotated[str | None, typer.Option(help="Up to 100 characters.")]
+
+_TIMEOUT_S = 600.0
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The new service's name.")],
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    flavor: FlavorOption = None,
+    env: EnvOption = None,
+    description: DescriptionOption = None,
+    stop_after: StopAfterOption = None,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = _TIMEOUT_S,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Deploy a real-time service with one or more model versions."""
+    with connected(home) as client:
+        entries = _config(client, model, config, flavor, env)
+        if entries is None:
+            raise CliError("No model was given.", "Use --model NAME:VERSION, or --config @FILE.")
+        body: dict[str, object] = {
+            "service_name": name,
+            "infer_type": "real-time",
+            "config": entries,
+        }
+        if description is not None:
+            body["description"] = description
+        if stop_after is not None:
+            body["schedule"] = read_schedule(stop_after)
+        answer = client.project("POST", "/services", body)
+        service_id = answer.text("service_id")
+        if not wait:
+            _show_answer(answer, f"The service {name} ({service_id}) is being deployed.", json)
+            return
+        with progress(f"deploying {name}") as shown:
+            service = wait_for_service(client, service_id, "running", Wait(shown.update, timeout))
+        _show_service(service, json)
+
+
+def _config(
+    client: Client,
+    model: list[str] | None,
+    config: str | None,
+    flavor: str | None,
+    env: list[str] | None,
+    present: Document | None = None,
+) -> list[dict[str, object]] | list[object] | None:
+    if config is not None:
+        if model or flavor or env:
+            raise CliError(
+                "--config cannot be combined with --model, --flavor or --env.",
+                "Put everything into --config, or leave it away.",
+            )
+        return read_config(config)
+    now = present.parts("config") if present is not None else []
+    choices = [parse_choice(text) for text in model or ()]
+    if not choices and (flavor or env):
+        choices = [
+            parse_choice(f"{entry.text('model_id')}={entry.number('weight')}") for entry in now
+        ]
+    if not choices:
+        return None
+    return build_config(client, choices, flavor, read_envs(env or ()), now)
+
+
+@app.command("list")
+def list_services(
+    name: Annotated[str | None, typer.Option(help="Part of the name.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only services in this status.")] = None,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """List the project's services, newest first."""
+    query: dict[str, str | int] = {}
+    if name is not None:
+        query["service_name"] = name
+    if status is not None:
+        query["status"] = status
+    with connected(home) as client:
+        services = list(client.pages("/services", "services", query))
+    if json:
+        show_json({"count": len(services), "services": [service.raw for service in services]})
+        return
+    show_table(
+        ("NAME", "ID", "STATUS", "DEPLOYED", "CALLS", "FAILED", "DESCRIPTION"),
+        [
+            (
+                service.text("service_name"),
+                service.text("service_id"),
+                service.text("status"),
+                moment(service.number("publish_at")),
+                service.text("invocation_times"),
+                service.text("failed_times"),
+                service.text("description"),
+            )
+            for service in services
+        ],
+        "No services. `modelyard service create NAME --model MODEL:VERSION` deploys one.",
+    )
+
+
+@app.command()
+def show(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:
+    """Show one service."""
+    with connected(home) as client:
+        _show_service(find_service(client, service), json)
+
+
+def _show_service(service: Document, json: bool) -> None:
+    if json:
+        show_json(service.raw)
+        return
+    show_facts(
+        {
+            "name": service.text("service_name"),
+            "id": service.text("service_id"),
+            "status": service.text("status"),
+            "error": service.text("error_msg"),
+            "address": service.text("access_address"),
+            "description": service.text("description"),
+            "updated": moment(service.number("update_time")) if "update_time" in service else "",
+            "stops at": moment(service.number("due_time")) if "due_time" in service else "",
+        }
+    )
+    show_table(
+        ("MODEL", "VERSION", "WEIGHT", "INSTANCES", "FLAVOUR", "STATUS"),
+        [
+            (
+                entry.text("model_name"),
+                entry.text("model_version"),
+                entry.text("weight"),
+                entry.text("instance_count"),
+                entry.text("specification"),
+                entry.text("status"),
+            )
+            for entry in service.parts("config")
+        ],
+        "No model versions.",
+    )
+
+
+@app.command()
+def update(
+    service: ServiceArgument,
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    flavor: FlavorOption = None,
+    env: EnvOption = None,
+    description: DescriptionOption = None,
+    stop_after: StopAfterOption = None,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = _TIMEOUT_S,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Change a live service: versions and weights, counts, flavour, environment, schedule."""
+    with connected(home) as client:
+        present = find_service(client, service)
+        service_id = present.text("service_id")
+        body: dict[str, object] = {}
+        entries = _config(client, model, config, flavor, env, present)
+        if entries is not None:
+            body["config"] = entries
+        if description is not None:
+            body["description"] = description
+        if stop_after is not None:
+            body["schedule"] = read_schedule(stop_after)
+        if not body:
+            raise CliError(
+                "Nothing to change was given.",
+                "Use --model, --config, --flavor, --env, --description or --stop-after.",
+            )
+        answer = client.project("PUT", f"/services/{service_id}", body)
+        if not wait:
+            _show_answer(answer, f"The update of {service} was accepted.", json)
+            return
+        if entries is None or present.text("status") in ("stopped", "stopping"):
+            _show_service(client.project("GET", f"/services/{service_id}"), json)
+            return
+        with progress(f"updating {service}") as shown:
+            told = Wait(shown.update, timeout)
+            done = wait_for_update(client, service_id, answer.text("update_time"), told)
+        _show_service(done, json)
+
+
+def _show_answer(answer: Document, sentence: str, json: bool) -> None:
+    if json:
+        show_json(answer.raw)
+    else:
+        note(sentence)
+
+
+@app.command()
+def start(
+    service: ServiceArgument,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = _TIMEOUT_S,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Start a stopped service."""
+    with connected(home) as client:
+        _change_status(client, service, "running", wait, timeout, json)
+
+
+@app.command()
+def stop(
+    service: ServiceArgument,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = _TIMEOUT_S,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Stop a service; it keeps its configuration."""
+    with connected(home) as client:
+        _change_status(client, service, "stopped", wait, timeout, json)
+
+
+def _change_status(
+    client: Client, name: str, status: str, wait: bool, timeout: float, json: bool
+) -> None:
+    service_id = find_service(client, name).text("service_id")
+    answer = client.project("PUT", f"/services/{service_id}", {"status": status})
+    if not wait:
+        _show_answer(answer, f"{name} will be {status}.", json)
+        return
+    with progress(f"waiting until {name} is {status}") as shown:
+        service = wait_for_service(client, service_id, status, Wait(shown.update, timeout))
+    _show_service(service, json)
+
+
+@app.command()
+def delete(
+    services: Annotated[list[str], typer.Argument(metavar="SERVICE...", help="Names or ids.")],
+    wait: WaitOption = True,
+    timeout: TimeoutOption = _TIMEOUT_S,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Delete services and stop their instances."""
+    with connected(home) as client:
+        ids = [find_service(client, name).text("service_id") for name in services]
+        answer = client.project("DELETE", f"/services/{','.join(ids)}")
+        if wait:
+            with progress(f"deleting {', '.join(services)}") as shown:
+                for service_id in ids:
+                    wait_for_end(client, service_id, Wait(shown.update, timeout))
+        _show_answer(answer, f"Deleted: {', '.join(services)}.", json)
+
+
+@app.command()
+def logs(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:
+    """Show the service's updates and how they ended, newest first."""
+    with connected(home) as client:
+        service_id = find_service(client, service).text("service_id")
+        answer = client.project("GET", f"/services/{service_id}/logs")
+    if json:
+        show_json(answer.raw)
+        return
+    show_table(
+        ("UPDATE", "AT", "RESULT", "CONFIG"),
+        [
+            (
+                log.text("update_time"),
+                moment(log.number("update_time")),
+                log.text("result"),
+                ", ".join(_short(entry) for entry in log.parts("config")),
+            )
+            for log in answer.parts("logs")
+        ],
+        "No updates so far.",
+    )
+
+
+def _short(entry: Document) -> str:
+    return (
+        f"{entry.text('model_name')}:{entry.text('model_version')}"
+        f"={entry.text('weight')}x{entry.text('instance_count')}"
+    )
+
+
+@app.command()
+def events(
+    service: ServiceArgument,
+    kind: Annotated[
+        str | None, typer.Option("--type", help="Only `normal` or only `abnormal` events.")
+    ] = None,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Show what happened to the service, newest first."""
+    query: dict[str, str | int] = {} if kind is None else {"event_type": kind}
+    with connected(home) as client:
+        service_id = find_service(client, service).text("service_id")
+        found = list(client.pages(f"/services/{service_id}/events", "events", query))
+    if json:
+        show_json({"count": len(found), "events": [event.raw for event in found]})
+        return
+    show_table(
+        ("AT", "TYPE", "EVENT"),
+        [
+            (
+                moment(event.number("occur_time")),
+                event.text("event_type"),
+                event.text("event_info"),
+            )
+            for event in found
+        ],
+        "No events.",
+    )

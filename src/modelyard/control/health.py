@@ -1,0 +1,83 @@
+"""Watches ready instances: one that stops answering is ended, so that the loop replaces it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy import select
+
+from modelyard.clock import Clock
+from modelyard.control import journal
+from modelyard.control.ports import Runtime
+from modelyard.domain.instance import InstanceReport, Phase
+from modelyard.domain.observed import Stage
+from modelyard.store.database import Database
+from modelyard.store.tables.service import Instance
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S = 2.0
+PATIENCE = 3
+"""Checks in a row that an instance may leave unanswered."""
+
+
+class HealthWatch:
+    """Probes every ready instance each period; ``hint`` wakes the loop for a service."""
+
+    def __init__(
+        self, database: Database, clock: Clock, runtime: Runtime, hint: Callable[[str], None]
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._runtime = runtime
+        self._hint = hint
+        self._unanswered: Counter[str] = Counter()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="health-watch")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            try:
+                await self.check()
+            except Exception:
+                log.exception("health check failed")
+
+    async def check(self) -> None:
+        """Look at every ready instance once."""
+        async with self._database.read() as session:
+            statement = select(Instance.id, Instance.service_id).where(
+                Instance.ended_at.is_(None), Instance.stage == Stage.READY.value
+            )
+            ready = list((await session.execute(statement)).tuples())
+        reports = await asyncio.gather(*(self._runtime.probe(i) for i, _ in ready))
+        silent: Counter[str] = Counter()
+        for (instance_id, service_id), report in zip(ready, reports, strict=True):
+            if report is not None and report.phase is Phase.READY and report.message:
+                silent[instance_id] = self._unanswered[instance_id] + 1
+            elif report is None or report.phase is not Phase.READY:
+                self._hint(service_id)
+            if silent[instance_id] >= PATIENCE:
+                await self._end(instance_id, service_id, report)
+        self._unanswered = silent
+
+    async def _end(self, instance_id: str, service_id: str, report: InstanceReport | None) -> None:
+        reason = report.message if report else "no answer"
+        info = f"instance {instance_id} left {PATIENCE} health checks unanswered: {reason}"
+        async with self._database.write() as session:
+            now = self._clock.now_ms()
+            journal.event(session, service_id, info, now, journal.ABNORMAL)
+        await self._runtime.stop(instance_id)
+        self._hint(service_id)

@@ -1,0 +1,64 @@
+"""What the control loops ask of the world outside the database.
+
+Runtimes (``runtime/``) and the gateway (``gateway/``) satisfy these by shape and import nothing
+from here; ``testing/`` has twins that run the same loops in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from modelyard.domain.instance import InstanceReport, InstanceSpec
+from modelyard.domain.traffic import ServiceTraffic
+
+
+class Runtime(Protocol):
+    """Starts, watches and stops instances. Every verb is idempotent and keyed by instance id."""
+
+    async def start(self, spec: InstanceSpec) -> None:
+        """Launch the instance; returns once its process exists. Starting a living one does nothing.
+
+        Raises ``OSError`` when no process can be made.
+        """
+        ...
+
+    async def probe(self, instance_id: str) -> InstanceReport | None:
+        """Look at the instance now; None when nothing is known of this id."""
+        ...
+
+    async def drain(self, instance_id: str) -> None:
+        """Ask it to finish what it has and exit; returns at once. Unknown ids are ignored."""
+        ...
+
+    async def stop(self, instance_id: str) -> None:
+        """End it now, with everything it started, and forget it. Unknown ids are ignored."""
+        ...
+
+    async def list(self) -> list[InstanceReport]:
+        """Every instance this runtime knows, also those an earlier control plane started."""
+        ...
+
+    def log_tail(self, instance_id: str, lines: int = 20) -> str:
+        """The last lines of the instance's log, or an empty string."""
+        ...
+
+    def on_exit(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(instance_id)`` in the event loop when an instance's process ends."""
+        ...
+
+
+class Gateway(Protocol):
+    """Publishes traffic. A call that returns has been acknowledged by Envoy."""
+
+    async def publish(self, traffic: ServiceTraffic) -> None:
+        """Put ``traffic`` in force for its service; returns after Envoy's acknowledgement.
+
+        Raises ``GatewayTimeout`` when Envoy did not acknowledge in time; the traffic stays
+        published and reaches Envoy when it comes back.
+        """
+        ...
+
+    async def withdraw(self, service_id: str) -> None:
+        """Forget the service: its address answers 404 from now on."""
+        ...

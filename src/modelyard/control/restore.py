@@ -1,0 +1,60 @@
+"""What the gateway must know when a control plane starts, from the rows and the live instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+
+from modelyard.clock import Clock
+from modelyard.control.ports import Runtime
+from modelyard.control.traffic import traffic_of
+from modelyard.domain.instance import InstanceReport, Phase
+from modelyard.domain.observation import observe
+from modelyard.domain.observed import Observed, Wanted
+from modelyard.domain.planner import split_of
+from modelyard.domain.traffic import ServiceTraffic
+from modelyard.settings import Settings
+from modelyard.store.database import Database
+from modelyard.store.state import load_state
+from modelyard.store.tables.service import Service
+
+
+async def present_traffic(
+    settings: Settings, database: Database, clock: Clock, runtime: Runtime
+) -> list[ServiceTraffic]:
+    """The traffic of every service as it was in force, less the instances that have died since.
+
+    Without it a gateway that survived the control plane would be told that all is gone.
+    """
+    reports = {report.instance_id: report for report in await runtime.list()}
+    async with database.read() as session:
+        services = list(
+            await session.scalars(select(Service).where(Service.wanted != Wanted.DELETED.value))
+        )
+    return [await _traffic(settings, database, clock, service, reports) for service in services]
+
+
+async def _traffic(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    service: Service,
+    reports: Mapping[str, InstanceReport],
+) -> ServiceTraffic:
+    if service.serving_revision is None:
+        return ServiceTraffic(
+            service.id, service.project_id, service.desired_revision, serving=False
+        )
+    now = clock.now_ms()
+    async with database.read() as session:
+        state = await load_state(session, service.id, now)
+    assert state is not None
+    seen = observe(state.instances, reports, now)
+    split = split_of(state.desired.serving, Observed(seen.alive))
+    addresses = {
+        report.instance_id: (report.host, report.port)
+        for report in reports.values()
+        if report.phase is Phase.READY and report.port
+    }
+    return traffic_of(state, split, addresses, settings)

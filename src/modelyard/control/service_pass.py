@@ -1,0 +1,263 @@
+"""One pass over one service: read, observe, plan, act, write back what came of it.
+
+Nothing here waits inside a database transaction, and every step may be repeated: a pass that
+dies anywhere is continued by the next one, which asks only what is true now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import update
+
+from modelyard.clock import Clock
+from modelyard.control import journal
+from modelyard.control.ports import Gateway, Runtime
+from modelyard.control.schedule import stop_when_due
+from modelyard.control.settle import settle
+from modelyard.control.specs import instance_spec
+from modelyard.control.traffic import traffic_of
+from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.domain.observation import Observation, observe
+from modelyard.domain.observed import Instance, Observed, Stage, Wanted
+from modelyard.domain.planner import Plan, Start, plan
+from modelyard.errors import GatewayTimeout
+from modelyard.settings import Settings
+from modelyard.store import leases
+from modelyard.store.database import Database
+from modelyard.store.state import ServiceState, load_state
+from modelyard.store.tables.service import Instance as InstanceRow
+
+log = structlog.get_logger(__name__)
+
+BUSY_RETRY_MS = 200
+GATEWAY_RETRY_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a pass works with."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    runtime: Runtime
+    gateway: Gateway
+
+
+async def service_pass(parts: Parts, service_id: str) -> int | None:
+    """Bring the service one step nearer to what is wanted; gives when to look again (ms), or None.
+
+    Safe to call at any time and twice: a service somebody else works on is left alone.
+    """
+    token = str(uuid.uuid4())
+    async with parts.database.write() as session:
+        if not await leases.take(session, service_id, token, parts.clock.now_ms()):
+            return parts.clock.now_ms() + BUSY_RETRY_MS
+        await stop_when_due(session, service_id, parts.clock.now_ms())
+    this = _ServicePass(parts, service_id, token)
+    try:
+        return await this.run()
+    except leases.LeaseLostError:
+        log.warning("lease lost", service_id=service_id)
+        return parts.clock.now_ms() + BUSY_RETRY_MS
+    except GatewayTimeout as error:
+        log.warning("gateway does not answer", service_id=service_id, reason=error.message)
+        return parts.clock.now_ms() + GATEWAY_RETRY_MS
+    finally:
+        # Also on errors and cancellation: nobody should have to wait for the lease to run out.
+        if not this.released:
+            async with parts.database.write() as session:
+                await leases.release(session, service_id, token)
+
+
+class _ServicePass:
+    """The steps of one pass, in their order."""
+
+    def __init__(self, parts: Parts, service_id: str, token: str) -> None:
+        self._parts = parts
+        self._service_id = service_id
+        self._token = token
+        self.released = False
+
+    async def run(self) -> int | None:
+        now = self._parts.clock.now_ms()
+        async with self._parts.database.read() as session:
+            state = await load_state(session, self._service_id, now)
+        if state is None:
+            return None
+        reports = await self._probe(state)
+        seen = observe(state.instances, reports, now)
+        failures = (*state.failures, *(e.failure for e in seen.ended if e.failure))
+        observed = Observed(seen.alive, failures)
+        todo = plan(state.desired, observed, now)
+        specs = {str(uuid.uuid4()): start for start in todo.starts}
+        await self._record(state, seen, specs, reports, now)
+        await self._clean_up(seen)
+        await self._start(state, specs)
+        await self._publish(state, todo, reports)
+        check_at = await self._settle(state, observed, todo)
+        await self._let_go(observed, todo, reports)
+        return check_at
+
+    async def _probe(self, state: ServiceState) -> Mapping[str, InstanceReport | None]:
+        ids = list(state.rows)
+        reports = await asyncio.gather(*(self._parts.runtime.probe(i) for i in ids))
+        return dict(zip(ids, reports, strict=True))
+
+    async def _record(
+        self,
+        state: ServiceState,
+        seen: Observation,
+        starts: Mapping[str, Start],
+        reports: Mapping[str, InstanceReport | None],
+        now: int,
+    ) -> None:
+        """Write down what was seen and what is about to start, before it does."""
+        changed = [i for i in seen.alive if i.stage is not Stage(state.rows[i.instance_id].stage)]
+        if not (changed or seen.ended or starts):
+            return
+        async with self._parts.database.write() as session:
+            await leases.hold(session, self._service_id, self._token, now)
+            for instance in changed:
+                await session.execute(
+                    update(InstanceRow)
+                    .where(InstanceRow.id == instance.instance_id)
+                    .values(**_progressed(instance, reports[instance.instance_id]))
+                )
+                if instance.stage is Stage.READY:
+                    info = f"{_label(state, instance.model_id)} instance is ready"
+                    journal.event(session, self._service_id, info, now)
+            for ended in seen.ended:
+                failed = ended.failure is not None
+                message = ended.failure.message if ended.failure else ""
+                await session.execute(
+                    update(InstanceRow)
+                    .where(InstanceRow.id == ended.instance.instance_id)
+                    .values(ended_at=now, failed=failed, message=message)
+                )
+                if failed:
+                    info = f"{_label(state, ended.instance.model_id)} instance ended: {message}"
+                    journal.event(session, self._service_id, info, now, journal.ABNORMAL)
+            for instance_id, start in starts.items():
+                session.add(_row(self._service_id, instance_id, start, now))
+                info = f"{_label(state, start.model_id)} starting model"
+                journal.event(session, self._service_id, info, now)
+
+    async def _clean_up(self, seen: Observation) -> None:
+        await asyncio.gather(
+            *(self._parts.runtime.stop(e.instance.instance_id) for e in seen.ended)
+        )
+
+    async def _start(self, state: ServiceState, starts: Mapping[str, Start]) -> None:
+        specs = [
+            instance_spec(state, instance_id, start, self._parts.settings)
+            for instance_id, start in starts.items()
+        ]
+        await asyncio.gather(*(self._start_one(spec) for spec in specs))
+
+    async def _start_one(self, spec: InstanceSpec) -> None:
+        try:
+            await self._parts.runtime.start(spec)
+        except OSError as error:
+            now = self._parts.clock.now_ms()
+            async with self._parts.database.write() as session:
+                await leases.hold(session, self._service_id, self._token, now)
+                message = f"cannot start a process: {error}"
+                await session.execute(
+                    update(InstanceRow)
+                    .where(InstanceRow.id == spec.instance_id)
+                    .values(ended_at=now, failed=True, message=message)
+                )
+                journal.event(session, self._service_id, message, now, journal.ABNORMAL)
+
+    async def _publish(
+        self, state: ServiceState, todo: Plan, reports: Mapping[str, InstanceReport | None]
+    ) -> None:
+        if state.service.wanted == Wanted.DELETED.value:
+            await self._parts.gateway.withdraw(self._service_id)
+            return
+        addresses = {
+            instance_id: (report.host, report.port)
+            for instance_id, report in reports.items()
+            if report and report.port
+        }
+        traffic = traffic_of(state, todo.split, addresses, self._parts.settings)
+        await self._parts.gateway.publish(traffic)
+
+    async def _settle(self, state: ServiceState, observed: Observed, todo: Plan) -> int | None:
+        now = self._parts.clock.now_ms()
+        async with self._parts.database.write() as session:
+            await leases.hold(session, self._service_id, self._token, now)
+            for instance_id in todo.retire:
+                await session.execute(
+                    update(InstanceRow)
+                    .where(InstanceRow.id == instance_id)
+                    .values(stage=Stage.DRAINING.value, since=now)
+                )
+            for kill in todo.kills:
+                journal.event(
+                    session,
+                    self._service_id,
+                    f"instance {kill.instance_id} is ended: {kill.reason}",
+                    now,
+                    journal.ABNORMAL,
+                )
+                await session.execute(
+                    update(InstanceRow)
+                    .where(InstanceRow.id == kill.instance_id)
+                    .values(
+                        ended_at=now, failed=kill.failed, decisive=kill.failed, message=kill.reason
+                    )
+                )
+            check_at = await settle(session, state, observed, todo, now)
+            await leases.release(session, self._service_id, self._token)
+        self.released = True
+        return check_at
+
+    async def _let_go(
+        self,
+        observed: Observed,
+        todo: Plan,
+        reports: Mapping[str, InstanceReport | None],
+    ) -> None:
+        """Tell instances to go, now that Envoy knows nothing of them any more."""
+        unheard = {
+            i.instance_id
+            for i in observed.instances
+            if i.stage is Stage.DRAINING
+            and (report := reports.get(i.instance_id))
+            and report.phase is not Phase.DRAINING
+        }
+        leaving = (*todo.retire, *sorted(unheard))
+        await asyncio.gather(*(self._parts.runtime.drain(i) for i in leaving))
+        await asyncio.gather(*(self._parts.runtime.stop(k.instance_id) for k in todo.kills))
+
+
+def _label(state: ServiceState, model_id: str) -> str:
+    model = state.models.get(model_id)
+    return f"[{model.name} {model.version}]" if model else f"[{model_id}]"
+
+
+def _progressed(instance: Instance, report: InstanceReport | None) -> dict[str, object]:
+    values: dict[str, object] = {"stage": instance.stage.value, "since": instance.since}
+    if report is not None:
+        values |= {"host": report.host, "port": report.port, "pid": report.pid}
+    return values
+
+
+def _row(service_id: str, instance_id: str, start: Start, now: int) -> InstanceRow:
+    return InstanceRow(
+        id=instance_id,
+        service_id=service_id,
+        revision=start.revision,
+        model_id=start.model_id,
+        fingerprint=start.fingerprint,
+        stage=Stage.STARTING.value,
+        created_at=now,
+        since=now,
+    )

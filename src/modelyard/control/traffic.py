@@ -1,0 +1,64 @@
+"""From a split of instance ids to what the gateway publishes; pure."""
+
+from __future__ import annotations
+
+from modelyard.domain.observed import Split
+from modelyard.domain.traffic import (
+    Endpoint,
+    LoadBalancerPolicy,
+    ServiceTraffic,
+    VersionTraffic,
+)
+from modelyard.settings import Settings
+from modelyard.store.state import ServiceState
+
+
+def traffic_of(
+    state: ServiceState,
+    split: Split | None,
+    addresses: dict[str, tuple[str, int]],
+    settings: Settings,
+) -> ServiceTraffic:
+    """The traffic of a service; ``addresses``: host and port of each instance by id."""
+    service = state.service
+    versions = () if split is None else _versions(state, split, addresses)
+    return ServiceTraffic(
+        service_id=service.id,
+        project_id=service.project_id,
+        revision=split.revision if split else service.desired_revision,
+        serving=split is not None,
+        versions=versions,
+        policy=LoadBalancerPolicy(service.policy),
+        timeout_s=settings.prediction_timeout,
+        body_limit=settings.prediction_body_limit,
+        methods=_methods(state),
+    )
+
+
+def _versions(
+    state: ServiceState, split: Split, addresses: dict[str, tuple[str, int]]
+) -> tuple[VersionTraffic, ...]:
+    return tuple(
+        VersionTraffic(
+            model_id=model_id,
+            model_name=state.models[model_id].name,
+            model_version=state.models[model_id].version,
+            weight=weight,
+            endpoints=tuple(
+                Endpoint(instance_id, *addresses[instance_id])
+                for instance_id in split.endpoints.get(model_id, ())
+                if instance_id in addresses
+            ),
+        )
+        for model_id, weight in split.weights.items()
+    )
+
+
+def _methods(state: ServiceState) -> tuple[str, ...]:
+    """POST, and what the models' apis declare besides (inference.md §1)."""
+    declared = {
+        str(api.get("method", "post")).upper()
+        for model in state.models.values()
+        for api in model.apis
+    }
+    return tuple(sorted({"POST"} | (declared & {"GET", "PUT", "DELETE", "PATCH"})))

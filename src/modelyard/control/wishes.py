@@ -1,0 +1,282 @@
+"""What callers want of services, written down: create, update, delete.
+
+Each call is one transaction: a new revision, update log and events, or nothing at all. The loop
+does the rest; a crash after the answer loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.clock import Clock
+from modelyard.control import journal
+from modelyard.domain.config import Schedule, VersionConfig
+from modelyard.domain.lifecycle import Action, Status, Verdict, allowed_in, may
+from modelyard.domain.observed import Wanted
+from modelyard.domain.outcome import Result
+from modelyard.domain.requests import Facts, ModelFacts, ServiceCreate, ServiceUpdate
+from modelyard.domain.validation import read_create, read_update
+from modelyard.domain.version_config import CONFIG_LIMIT
+from modelyard.errors import Conflict, NotFound, StateForbids, refuse
+from modelyard.settings import Settings
+from modelyard.store import services as store
+from modelyard.store.database import Database
+from modelyard.store.models import find_models
+from modelyard.store.tables.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """On whose behalf a wish is written."""
+
+    project_id: str
+    user_id: str
+    domain_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """Writes wishes; the caller hints the loop afterwards."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+
+    async def create(self, author: Author, body: object) -> str:
+        """A new service; its id. Raises ``InvalidRequest`` or ``Conflict`` (services.md §2)."""
+        async with self.database.read() as session:
+            facts = await self._facts(session, author.project_id, body)
+        wish, problems = read_create(body, facts)
+        if wish is None:
+            raise refuse(problems)
+        now = self.clock.now_ms()
+        service = _new_service(self.clock.new_uuid(), author, wish, now)
+        taken = Conflict(
+            f"service_name: a service named {wish.name!r} exists. Choose another name.",
+            field="service_name",
+        )
+        try:
+            async with self.database.write() as session:
+                if await store.name_is_taken(session, author.project_id, wish.name):
+                    raise taken
+                session.add(service)
+                await session.flush()
+                store.add_revision(session, service.id, 1, wish.config, author.user_id, now)
+                journal.event(session, service.id, "start to deploy service", now)
+                _tell_auto_stop(session, service, now)
+        except IntegrityError:
+            raise taken from None
+        return service.id
+
+    async def update(self, author: Author, service_id: str, body: object) -> int | None:
+        """Change a service; the update's time (ms) when the configuration was changed, else None.
+
+        Raises ``NotFound``, ``InvalidRequest`` or ``StateForbids``; then nothing has changed
+        (services.md §3, §7, §8).
+        """
+        async with self.database.write() as session:
+            service = await _get(session, author.project_id, service_id)
+            facts = await self._facts(session, author.project_id, body)
+            wish, problems = read_update(body, facts)
+            if wish is None:
+                raise refuse(problems)
+            self._judge_state(service, wish)
+            now = self.clock.now_ms()
+            _describe(session, service, wish, now)
+            update_time = None
+            if wish.config is not None:
+                update_time = await _configure(session, service, wish.config, author, now)
+            if wish.status == "running" and service.status != Status.RUNNING.value:
+                _start(session, service, now)
+            if wish.status == "stopped" and service.status != Status.STOPPED.value:
+                await _stop(session, service, now)
+            return update_time
+
+    async def delete(self, author: Author, service_ids: Sequence[str]) -> None:
+        """Delete all or none. Raises ``NotFound`` or ``StateForbids`` (services.md §4)."""
+        async with self.database.write() as session:
+            # In one order everywhere, so that two such calls cannot wait for each other.
+            services = [
+                await _get(session, author.project_id, service_id)
+                for service_id in sorted(set(service_ids))
+            ]
+            for service in services:
+                _require(service, Action.DELETE)
+            now = self.clock.now_ms()
+            for service in services:
+                await _stop(session, service, now, Wanted.DELETED)
+
+    def _judge_state(self, service: Service, wish: ServiceUpdate) -> None:
+        if wish.config is not None:
+            _require(service, Action.CONFIGURE)
+        if wish.status is not None:
+            action = Action.START if wish.status == "running" else Action.STOP
+            _require(service, action, strict=self.settings.strict_same_status)
+        described = (wish.description, wish.schedule, wish.additional_properties, wish.policy)
+        if any(part is not None for part in described):
+            _require(service, Action.DESCRIBE)
+
+    async def _facts(self, session: AsyncSession, project_id: str, body: object) -> Facts:
+        models = await find_models(session, project_id, _model_ids(body))
+        return Facts(
+            models={
+                model_id: ModelFacts(model_id, m.name, m.version, m.status, tuple(m.install_type))
+                for model_id, m in models.items()
+            },
+            max_instances=self.settings.max_instances_per_version,
+            default_deploy_timeout_s=self.settings.deploy_timeout,
+            default_grace_s=int(self.settings.drain_grace),
+        )
+
+
+def _model_ids(body: object) -> list[str]:
+    config = body.get("config") if isinstance(body, dict) else None
+    items = config if isinstance(config, list) else []
+    named = {item.get("model_id") for item in items[:CONFIG_LIMIT] if isinstance(item, dict)}
+    return sorted(model_id for model_id in named if isinstance(model_id, str))
+
+
+async def _get(session: AsyncSession, project_id: str, service_id: str) -> Service:
+    service = await store.find_service(session, project_id, service_id, lock=True)
+    if service is None:
+        raise not_found(service_id)
+    return service
+
+
+def not_found(service_id: str) -> NotFound:
+    """The answer for an unknown service, and for another project's (services.md §10)."""
+    return NotFound(f"service_id: service {service_id[:64]!r} does not exist.", code="3502")
+
+
+def _require(service: Service, action: Action, *, strict: bool = False) -> None:
+    verdict = may(Status(service.status), action)
+    if verdict is Verdict.ALLOWED or (verdict is Verdict.SAME and not strict):
+        return
+    states = ", ".join(allowed_in(action))
+    raise StateForbids(
+        f"status: the service is {service.status}, which does not allow {action.value}. "
+        f"It is allowed when the service is {states}.",
+        field="status",
+    )
+
+
+def _new_service(service_id: str, author: Author, wish: ServiceCreate, now: int) -> Service:
+    return Service(
+        id=service_id,
+        project_id=author.project_id,
+        name=wish.name,
+        description=wish.description,
+        infer_type="real-time",
+        workspace_id=wish.workspace_id,
+        owner=author.user_id,
+        tenant=author.domain_id,
+        additional_properties=wish.additional_properties,
+        policy=wish.policy.value,
+        schedule=wish.schedule.to_json() if wish.schedule else None,
+        due_time=now + wish.schedule.length_ms if wish.schedule else None,
+        wanted=Wanted.RUNNING.value,
+        desired_revision=1,
+        wished_at=now,
+        status=Status.DEPLOYING.value,
+        publish_at=now,
+        transition_at=now,
+        operation_time=now,
+        update_time=now,
+    )
+
+
+def _describe(session: AsyncSession, service: Service, wish: ServiceUpdate, now: int) -> None:
+    service.operation_time = now
+    if wish.description is not None:
+        service.description = wish.description
+    if wish.additional_properties is not None:
+        service.additional_properties = wish.additional_properties
+    if wish.policy is not None:
+        service.policy = wish.policy.value
+        service.generation += 1
+    if wish.schedule is not None:
+        schedule = wish.schedule[0] if wish.schedule else None
+        service.schedule = schedule.to_json() if schedule else None
+        _arm(service, now)
+        if schedule is None:
+            journal.event(session, service.id, "auto stop disabled", now)
+        _tell_auto_stop(session, service, now)
+
+
+def _arm(service: Service, now: int) -> None:
+    """The timer runs while the service is wanted to run (services.md §6)."""
+    running = service.wanted == Wanted.RUNNING.value and not service.given_up
+    schedule = Schedule.from_json(service.schedule) if service.schedule else None
+    service.due_time = now + schedule.length_ms if schedule and running else None
+
+
+def _tell_auto_stop(session: AsyncSession, service: Service, now: int) -> None:
+    if service.due_time is not None:
+        seconds = (service.due_time - now) // 1000
+        journal.event(session, service.id, f"auto stop enabled, {seconds} seconds left", now)
+
+
+async def _configure(
+    session: AsyncSession,
+    service: Service,
+    config: Sequence[VersionConfig],
+    author: Author,
+    now: int,
+) -> int:
+    logs = await store.update_logs(session, service.id, None)
+    update_time = max(now, logs[0].update_time + 1) if logs else now
+    for log in await journal.close_logs(session, service.id, Result.FAIL, now):
+        log.reason = "a later update took its place"
+    number = await store.last_revision(session, service.id) + 1
+    store.add_revision(session, service.id, number, config, author.user_id, update_time)
+    journal.open_log(session, service.id, number, update_time)
+    await session.flush()
+    service.desired_revision = number
+    service.wished_at = now
+    service.generation += 1
+    if service.status == Status.STOPPED.value:
+        await journal.close_logs(session, service.id, Result.SUCCESS, now)
+        service.update_time = update_time
+        journal.event(session, service.id, "configuration stored for the next start", now)
+        return update_time
+    journal.event(session, service.id, "updating service", now)
+    if service.status == Status.FAILED.value:
+        _deploy(service, now)
+    return update_time
+
+
+def _deploy(service: Service, now: int) -> None:
+    service.wanted = Wanted.RUNNING.value
+    service.given_up = False
+    service.error_msg = ""
+    service.status = Status.DEPLOYING.value
+    service.progress = 0
+    service.publish_at = service.transition_at = service.wished_at = now
+    service.generation += 1
+    _arm(service, now)
+
+
+def _start(session: AsyncSession, service: Service, now: int) -> None:
+    _deploy(service, now)
+    journal.event(session, service.id, "starting service", now)
+    _tell_auto_stop(session, service, now)
+
+
+async def _stop(
+    session: AsyncSession, service: Service, now: int, wanted: Wanted = Wanted.STOPPED
+) -> None:
+    service.wanted = wanted.value
+    service.given_up = False
+    deleted = wanted is Wanted.DELETED
+    service.status = (Status.DELETING if deleted else Status.STOPPING).value
+    service.error_msg = ""
+    service.due_time = None
+    service.transition_at = service.wished_at = service.operation_time = now
+    service.generation += 1
+    for log in await journal.close_logs(session, service.id, Result.FAIL, now):
+        log.reason = "the service was stopped"
+    journal.event(session, service.id, "deleting service" if deleted else "stopping service", now)

@@ -1,0 +1,126 @@
+"""A service's configuration as canonical frozen values (services.md §3.3, §3.4, §6)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+JsonObject = dict[str, Any]
+
+DEFAULT_DEPLOY_TIMEOUT_S = 1200
+DEFAULT_GRACE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class CustomSpec:
+    """Own resources (services.md §3.4): ``cpu`` cores, ``memory`` MB, accelerators in cards."""
+
+    cpu: float
+    memory: int
+    gpu_p4: float = 0.0
+    ascend_a310: int = 0
+
+    def to_json(self) -> JsonObject:
+        body: JsonObject = {"cpu": self.cpu, "memory": self.memory}
+        if self.gpu_p4:
+            body["gpu_p4"] = self.gpu_p4
+        if self.ascend_a310:
+            body["ascend_a310"] = self.ascend_a310
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class VersionConfig:
+    """One element of ``config`` of a real-time service (services.md §3.3).
+
+    ``max_surge`` and ``max_unavailable``: below 1 a fraction of ``instance_count``, from 1 on a
+    count (services.md §5.2). ``deploy_timeout_s`` bounds the start of one instance,
+    ``grace_s`` its drain. ``additional_properties`` is echoed as it was sent.
+    """
+
+    model_id: str
+    specification: str
+    instance_count: int
+    weight: int
+    envs: Mapping[str, str] = field(default_factory=dict)
+    custom_spec: CustomSpec | None = None
+    deploy_timeout_s: int = DEFAULT_DEPLOY_TIMEOUT_S
+    max_surge: float = 1.0
+    max_unavailable: float = 0.0
+    grace_s: int = DEFAULT_GRACE_S
+    additional_properties: JsonObject | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What an instance is made of: two configurations that share it can share instances."""
+        made_of = {
+            "model_id": self.model_id,
+            "specification": self.specification,
+            "custom_spec": self.custom_spec.to_json() if self.custom_spec else None,
+            "envs": dict(self.envs),
+        }
+        text = json.dumps(made_of, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_json(self) -> JsonObject:
+        """As stored in a revision; the member names are the API's."""
+        body: JsonObject = {
+            "model_id": self.model_id,
+            "specification": self.specification,
+            "instance_count": self.instance_count,
+            "weight": self.weight,
+            "envs": dict(self.envs),
+            "deploy_timeout_in_seconds": self.deploy_timeout_s,
+            "max_surge": self.max_surge,
+            "max_unavailable": self.max_unavailable,
+            "termination_grace_period_seconds": self.grace_s,
+        }
+        if self.custom_spec:
+            body["custom_spec"] = self.custom_spec.to_json()
+        if self.additional_properties is not None:
+            body["additional_properties"] = self.additional_properties
+        return body
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_json``; for stored revisions, which are valid."""
+        custom = body.get("custom_spec")
+        return cls(
+            model_id=body["model_id"],
+            specification=body["specification"],
+            instance_count=body["instance_count"],
+            weight=body["weight"],
+            envs=body["envs"],
+            custom_spec=CustomSpec(**custom) if custom else None,
+            deploy_timeout_s=body["deploy_timeout_in_seconds"],
+            max_surge=body["max_surge"],
+            max_unavailable=body["max_unavailable"],
+            grace_s=body["termination_grace_period_seconds"],
+            additional_properties=body.get("additional_properties"),
+        )
+
+
+_UNIT_MS = {"MINUTES": 60_000, "HOURS": 3_600_000, "DAYS": 86_400_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Stop the service ``duration`` × ``time_unit`` after it started (services.md §6)."""
+
+    time_unit: str
+    duration: int
+    type: str = "stop"
+
+    @property
+    def length_ms(self) -> int:
+        return self.duration * _UNIT_MS[self.time_unit]
+
+    def to_json(self) -> JsonObject:
+        return {"type": self.type, "time_unit": self.time_unit, "duration": self.duration}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        return cls(time_unit=body["time_unit"], duration=body["duration"], type=body["type"])

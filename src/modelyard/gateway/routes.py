@@ -1,0 +1,273 @@
+"""Route configuration of one service, and the one of everything else (pure).
+
+A request that got this far has a verified token (``authentication.py``); what is left to judge
+here is the token's project, the method, and whether the service serves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from envoy.config.core.v3 import base_pb2, extension_pb2
+from envoy.config.route.v3 import route_components_pb2 as route
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.router.cluster_specifiers.lua.v3 import lua_pb2
+from envoy.type.matcher.v3 import metadata_pb2, regex_pb2, string_pb2, value_pb2
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value, UInt64Value
+
+from modelyard.domain.traffic import LoadBalancerPolicy, ServiceTraffic
+from modelyard.gateway import names
+from modelyard.gateway.clusters import duration, packed
+from modelyard.gateway.split import Weighted, lua_program
+
+_OTHER_HOST = "envoy.retry_host_predicates.previous_hosts"
+_SPLIT = "split"
+_IDLE_BEYOND_TIMEOUT_S = 60.0
+_ENVOY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
+_SECRET_HEADERS = (names.TOKEN_HEADER, "x-subject-token")
+_CONTROL_PLANE_TIMEOUT_S = 300.0
+
+
+def _token_project(value: Message) -> Message:
+    """Matches requests whose verified token has a claim ``project.id`` like ``value``."""
+    path = [
+        metadata_pb2.MetadataMatcher.PathSegment(key=key) for key in (names.CLAIMS, "project", "id")
+    ]
+    matcher: Message = metadata_pb2.MetadataMatcher(filter=names.JWT_FILTER, path=path, value=value)
+    return matcher
+
+
+def _project_is(project_id: str) -> Message:
+    exactly = string_pb2.StringMatcher(exact=project_id)
+    return _token_project(value_pb2.ValueMatcher(string_match=exactly))
+
+
+def _answer(status: int, code: str, message: str) -> Message:
+    """A direct response in the API's error shape (iam.md §5)."""
+    body = json.dumps({"error_code": f"ModelArts.{code}", "error_msg": message})
+    response: Message = route.DirectResponseAction(
+        status=status, body=base_pb2.DataSource(inline_string=body)
+    )
+    return response
+
+
+def _set_header(name: str, value: str) -> Message:
+    header: Message = base_pb2.HeaderValueOption(
+        header=base_pb2.HeaderValue(key=name, value=value),
+        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    return header
+
+
+_JSON = _set_header("content-type", "application/json")
+
+
+def _refusal(name: str, match: Message, answer: Message, *headers: Message) -> Message:
+    result: Message = route.Route(
+        name=name, match=match, direct_response=answer, response_headers_to_add=[_JSON, *headers]
+    )
+    return result
+
+
+def _retries(retry_resets: bool) -> Message:
+    """Repeat elsewhere what no instance has begun, or (``retry_resets``) has not answered."""
+    causes = ["connect-failure", "refused-stream", "reset-before-request"]
+    policy: Message = route.RetryPolicy(
+        retry_on=",".join([*causes, "reset"] if retry_resets else causes),
+        num_retries=UInt32Value(value=4),
+        retry_host_predicate=[
+            route.RetryPolicy.RetryHostPredicate(
+                name=_OTHER_HOST, typed_config=packed(previous_hosts_pb2.PreviousHostsPredicate())
+            )
+        ],
+        host_selection_retry_max_attempts=20,
+        retry_back_off=route.RetryPolicy.RetryBackOff(
+            base_interval=duration(0.005), max_interval=duration(0.1)
+        ),
+    )
+    return policy
+
+
+def shares(traffic: ServiceTraffic) -> list[tuple[str, int]]:
+    """(cluster, weight) of the versions that get requests now (inference.md §1.4).
+
+    A version without a ready instance leaves its share to the others; when none has one, all keep
+    theirs, and Envoy answers that no instance is ready. Equal names cannot occur.
+    """
+    weighted = [version for version in traffic.versions if version.weight > 0]
+    ready = [version for version in weighted if version.endpoints]
+    return [
+        (names.cluster_name(traffic.service_id, version.model_id), version.weight)
+        for version in ready or weighted
+    ]
+
+
+def _splitter(targets: Weighted) -> Message:
+    """The program that picks the version of each request, shared by the routes of a service."""
+    program = lua_pb2.LuaConfig(
+        source_code=base_pb2.DataSource(inline_string=lua_program(targets)),
+        default_cluster=targets[0][0],
+    )
+    extension = extension_pb2.TypedExtensionConfig(name=_SPLIT, typed_config=packed(program))
+    plugin: Message = route.ClusterSpecifierPlugin(extension=extension)
+    return plugin
+
+
+def _forward(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> Message:
+    """To the one cluster, or by the exact split to several; as if sent to the instance's root."""
+    hashing = []
+    if traffic.policy is LoadBalancerPolicy.SOURCE_IP:
+        by_source = route.RouteAction.HashPolicy.ConnectionProperties(source_ip=True)
+        hashing = [route.RouteAction.HashPolicy(connection_properties=by_source)]
+    single = len(targets) == 1
+    action: Message = route.RouteAction(
+        cluster=targets[0][0] if single else None,
+        cluster_specifier_plugin=None if single else _SPLIT,
+        prefix_rewrite="/",
+        timeout=duration(traffic.timeout_s),
+        idle_timeout=duration(traffic.timeout_s + _IDLE_BEYOND_TIMEOUT_S),
+        retry_policy=_retries(retry_resets),
+        hash_policy=hashing,
+    )
+    return action
+
+
+def _methods(methods: Sequence[str]) -> Message:
+    wanted = regex_pb2.RegexMatcher(regex="|".join(re.escape(name) for name in sorted(methods)))
+    match: Message = route.HeaderMatcher(
+        name=":method", string_match=string_pb2.StringMatcher(safe_regex=wanted)
+    )
+    return match
+
+
+def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> list[Message]:
+    address = f"{names.INFERS}/{traffic.service_id}"
+    rightful = _project_is(traffic.project_id)
+    conditions = {"headers": [_methods(traffic.methods)], "dynamic_metadata": [rightful]}
+    forward = _forward(traffic, targets, retry_resets)
+    predictions: list[Message] = [
+        route.Route(
+            name="predict",
+            match=match,
+            route=forward,
+            request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS, *_SECRET_HEADERS],
+            response_headers_to_add=[_set_header(names.REVISION_HEADER, str(traffic.revision))],
+            request_body_buffer_limit=UInt64Value(value=traffic.body_limit),
+        )
+        for match in (
+            route.RouteMatch(path=address, **conditions),
+            route.RouteMatch(prefix=f"{address}/", **conditions),
+        )
+    ]
+    allowed = ", ".join(sorted(traffic.methods))
+    wrong_method = _refusal(
+        "method",
+        route.RouteMatch(prefix="/", dynamic_metadata=[rightful]),
+        _answer(405, "0101", f"Method Not Allowed. This service answers to {allowed}."),
+        _set_header("allow", allowed),
+    )
+    return [*predictions, wrong_method]
+
+
+def _idle(traffic: ServiceTraffic) -> list[Message]:
+    """Answers of a service that takes no predictions now."""
+    if traffic.serving:
+        message = f"Service {traffic.service_id} has no model version that carries traffic."
+        answer = _answer(503, "4302", message)
+    else:
+        message = f"Service {traffic.service_id} is not running. Start it, then try again."
+        answer = _answer(400, "4203", message)
+    match = route.RouteMatch(prefix="/", dynamic_metadata=[_project_is(traffic.project_id)])
+    return [_refusal("idle", match, answer)]
+
+
+def _strangers() -> list[Message]:
+    """Answers to tokens of another project, and to those of none (iam.md §5)."""
+    some_project = _token_project(value_pb2.ValueMatcher(present_match=True))
+    return [
+        _refusal(
+            "foreign",
+            route.RouteMatch(prefix="/", dynamic_metadata=[some_project]),
+            _answer(403, "0210", "The token belongs to another project than the service."),
+        ),
+        _refusal(
+            "projectless",
+            route.RouteMatch(prefix="/"),
+            _answer(401, "0212", "The token has no project. Ask for one with scope.project."),
+        ),
+    ]
+
+
+def service_routes(traffic: ServiceTraffic, retry_resets: bool) -> Message:
+    """The route configuration of one service; its name is the service's id.
+
+    Only requests of this service's scope get here. They are routed twice: first to a refusal,
+    whatever they carry, and again when the token has been verified. Nothing can be reached by
+    skipping the check, and refused requests take no turn in the split.
+    """
+    targets = shares(traffic)
+    live = traffic.serving and bool(targets)
+    own = _serving(traffic, targets, retry_resets) if live else _idle(traffic)
+    limit = buffer_pb2.Buffer(max_request_bytes=UInt32Value(value=traffic.body_limit))
+    result: Message = route_pb2.RouteConfiguration(
+        name=traffic.service_id,
+        virtual_hosts=[
+            route.VirtualHost(
+                name=traffic.service_id,
+                domains=["*"],
+                routes=[*own, *_strangers()],
+                typed_per_filter_config={
+                    names.BUFFER_FILTER: packed(buffer_pb2.BufferPerRoute(buffer=limit)),
+                },
+            )
+        ],
+        cluster_specifier_plugins=[_splitter(targets)] if live and len(targets) > 1 else [],
+        validate_clusters=BoolValue(value=False),
+    )
+    return result
+
+
+def control_plane_routes() -> Message:
+    """Everything that is not the address of a service, to the control plane."""
+    missing = _answer(400, "4201", f"The URL names no service. Call {names.INFERS}/{{service_id}}.")
+    retry = route.RetryPolicy(
+        retry_on="connect-failure",
+        num_retries=UInt32Value(value=5),
+        retry_back_off=route.RetryPolicy.RetryBackOff(
+            base_interval=duration(0.1), max_interval=duration(1)
+        ),
+    )
+    forward = route.Route(
+        name=names.CONTROL_PLANE,
+        match=route.RouteMatch(prefix="/"),
+        route=route.RouteAction(
+            cluster=names.CONTROL_PLANE,
+            timeout=duration(_CONTROL_PLANE_TIMEOUT_S),
+            idle_timeout=duration(_CONTROL_PLANE_TIMEOUT_S),
+            retry_policy=retry,
+        ),
+        request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS],
+    )
+    result: Message = route_pb2.RouteConfiguration(
+        name=names.CONTROL_PLANE,
+        virtual_hosts=[
+            route.VirtualHost(
+                name=names.CONTROL_PLANE,
+                domains=["*"],
+                routes=[
+                    _refusal("nameless", route.RouteMatch(path=names.INFERS), missing),
+                    _refusal("nameless", route.RouteMatch(path=f"{names.INFERS}/"), missing),
+                    forward,
+                ],
+                typed_per_filter_config={
+                    names.BUFFER_FILTER: packed(buffer_pb2.BufferPerRoute(disabled=True)),
+                },
+            )
+        ],
+    )
+    return result

@@ -1,0 +1,98 @@
+"""Envoy's counters, read over its administration socket."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from modelyard.gateway import names
+
+_LINE = re.compile(
+    r"^cluster\.(?P<cluster>[^.]+/[^.]+)\.(?P<stat>upstream_rq_\w+): (?P<value>\d+)$"
+)
+_COUNTERS = "upstream_rq_(total|active|2xx|4xx|5xx|timeout|retry)"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStats:
+    """Requests of one model version since Envoy started; ``active`` are unanswered now."""
+
+    total: int = 0
+    active: int = 0
+    ok: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    timeouts: int = 0
+    retries: int = 0
+
+
+_FIELDS = {
+    "upstream_rq_total": "total",
+    "upstream_rq_active": "active",
+    "upstream_rq_2xx": "ok",
+    "upstream_rq_4xx": "client_errors",
+    "upstream_rq_5xx": "server_errors",
+    "upstream_rq_timeout": "timeouts",
+    "upstream_rq_retry": "retries",
+}
+
+
+def parse(text: str) -> dict[str, ClusterStats]:
+    """Envoy's plain ``/stats`` answer, by cluster."""
+    found: dict[str, dict[str, int]] = {}
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match and match["stat"] in _FIELDS:
+            found.setdefault(match["cluster"], {})[_FIELDS[match["stat"]]] = int(match["value"])
+    return {cluster: ClusterStats(**values) for cluster, values in found.items()}
+
+
+class Admin:
+    """Envoy's administration interface. Its calls raise ``httpx.HTTPError`` when it is away."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    def _client(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=5.0)
+
+    async def get(self, path: str, **query: str) -> str:
+        """The answer to a GET, as text."""
+        async with self._client() as client:
+            response = await client.get(path, params=query)
+            return response.raise_for_status().text
+
+    async def post(self, path: str) -> None:
+        async with self._client() as client:
+            (await client.post(path)).raise_for_status()
+
+    async def ready(self) -> bool:
+        """Whether Envoy has had its whole first configuration."""
+        try:
+            return (await self.get("/ready")).strip() == "LIVE"
+        except httpx.HTTPError:
+            return False
+
+    async def clusters(self, service_id: str | None = None) -> dict[str, ClusterStats]:
+        """Counters by cluster (``{service_id}/{model_id}``), of one service or of all."""
+        which = f"{re.escape(service_id)}/" if service_id else "[^.]+/"
+        text = await self.get("/stats", filter=rf"^cluster\.{which}[^.]+\.{_COUNTERS}$")
+        return parse(text)
+
+    async def active_requests(self, clusters: Iterable[str]) -> int:
+        """Requests under way to these clusters of one service or several."""
+        wanted = set(clusters)
+        pattern = "|".join(re.escape(name) for name in sorted(wanted))
+        text = await self.get("/stats", filter=rf"^cluster\.({pattern})\.upstream_rq_active$")
+        return sum(stats.active for name, stats in parse(text).items() if name in wanted)
+
+    async def downstream_active(self) -> int:
+        """Requests of clients under way on the public listener."""
+        name = f"http.{names.LISTENER}.downstream_rq_active"
+        text = await self.get("/stats", filter=f"^{re.escape(name)}$")
+        return int(text.rpartition(":")[2] or 0)

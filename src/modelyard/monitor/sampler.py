@@ -1,0 +1,105 @@
+"""Carries the gateway's counters into the database, and keeps the usage meter fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import select
+
+from modelyard.monitor.usage import UsageMeter
+from modelyard.store.database import Database
+from modelyard.store.tables.service import Counter, Instance, Service
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Requests of one model version since the gateway started."""
+
+    total: int
+    failed: int
+
+
+def deltas(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> dict[str, tuple[int, int]]:
+    """What was added since; a counter that went down began anew (pure)."""
+    added = {}
+    for key, reading in now.items():
+        old = before.get(key, Reading(0, 0))
+        if reading.total < old.total or reading.failed < old.failed:
+            old = Reading(0, 0)
+        if reading != old:
+            added[key] = (reading.total - old.total, reading.failed - old.failed)
+    return added
+
+
+class Sampler:
+    """Adds new predictions to the counters every few seconds (services.md §9.3).
+
+    ``read`` gives totals by ``{service_id}/{model_id}``. The first reading after a start of the
+    control plane is only remembered: what it counts is in the database already.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        meter: UsageMeter,
+        read: Callable[[], Awaitable[Mapping[str, Reading]]],
+    ) -> None:
+        self._database = database
+        self._meter = meter
+        self._read = read
+        self._last: Mapping[str, Reading] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="sampler")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.sample()
+            except Exception:
+                log.exception("sampling failed")
+            await asyncio.sleep(PERIOD_S)
+
+    async def sample(self) -> None:
+        """One reading of everything."""
+        async with self._database.read() as session:
+            pids = await session.scalars(
+                select(Instance.pid).where(Instance.ended_at.is_(None), Instance.pid.is_not(None))
+            )
+            self._meter.sample([pid for pid in pids if pid])
+        now = await self._read()
+        if self._last is not None:
+            await self._add(deltas(self._last, now))
+        self._last = dict(now)
+
+    async def _add(self, added: Mapping[str, tuple[int, int]]) -> None:
+        if not added:
+            return
+        async with self._database.write() as session:
+            for key, (total, failed) in added.items():
+                service_id, _, model_id = key.partition("/")
+                counter = await session.get(Counter, (service_id, model_id))
+                if counter is None:
+                    if await session.get(Service, service_id) is None:
+                        continue
+                    counter = Counter(
+                        service_id=service_id, model_id=model_id, invocations=0, failures=0
+                    )
+                    session.add(counter)
+                counter.invocations += total
+                counter.failures += failed

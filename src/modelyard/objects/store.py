@@ -1,0 +1,239 @@
+"""The object store: a local folder ``<root>/<bucket>/<key>``, or S3 behind the same calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from modelyard.errors import InvalidRequest, ModelyardError, Unavailable, refuse
+from modelyard.objects import local
+from modelyard.objects.local import Entry
+from modelyard.objects.paths import ObjectPath
+from modelyard.objects.transfer import Limits, TransferPlan, plan_transfer
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
+
+_CHUNK = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TreeReport:
+    """What a copy brought: number of files, bytes."""
+
+    files: int
+    size: int
+
+
+class Objects:
+    """Reads and writes objects below ``root``.
+
+    ``root`` is a folder's path, ``http(s)://host`` of an S3 service (its buckets are ours), or
+    ``s3://bucket/prefix`` (our buckets are folders below the prefix). S3 takes its credentials from
+    the standard ``AWS_*`` variables of ``environ``.
+
+    Every call raises ``InvalidRequest`` 3551 for what does not exist, 3567 when the store refuses,
+    ``Unavailable`` when it does not answer.
+    """
+
+    def __init__(self, root: str, environ: Mapping[str, str] | None = None) -> None:
+        self._root = root
+        self._environ = os.environ if environ is None else environ
+        self._folder = None if "://" in root else Path(root).expanduser().absolute()
+
+    async def exists(self, path: ObjectPath) -> bool:
+        """Whether this very object is there (a folder is none)."""
+        return await self.info(path) is not None
+
+    async def info(self, path: ObjectPath) -> Entry | None:
+        """Size and time of one object; None when there is none."""
+        if not await self._reachable(path):
+            return None
+        try:
+            meta = await obstore.head_async(self._store(path.bucket), path.key)
+        except FileNotFoundError:
+            return None
+        except (BaseError, ValueError) as error:
+            raise _translated(error, path) from error
+        return Entry(path.key, meta["size"], int(meta["last_modified"].timestamp() * 1000))
+
+    async def list(self, prefix: ObjectPath, limit: int = 10_000) -> list[Entry]:
+        """The first ``limit`` objects below a folder, at any depth, by key.
+
+        In a local folder links and devices are listed too, marked as what they are.
+        """
+        if self._folder is not None:
+            bucket = self._folder / prefix.bucket
+            return await asyncio.to_thread(
+                lambda: list(islice(local.walk(bucket, prefix.key), limit))
+            )
+        found: list[Entry] = []
+        try:
+            async for entry in self._listed(prefix):
+                found.append(entry)
+                if len(found) == limit:
+                    break
+        except (BaseError, ValueError) as error:
+            raise _translated(error, prefix) from error
+        return found
+
+    async def read(self, path: ObjectPath, limit: int) -> bytes:
+        """The content of one object of at most ``limit`` bytes, else ``InvalidRequest``."""
+        info = await self.info(path)
+        if info is None:
+            raise missing(path)
+        if info.size > limit:
+            raise InvalidRequest(f"{path} is larger than {limit} bytes.", code="3567")
+        try:
+            result = await obstore.get_async(self._store(path.bucket), path.key)
+            return bytes(await result.bytes_async())
+        except FileNotFoundError:
+            raise missing(path) from None
+        except (BaseError, ValueError) as error:
+            raise _translated(error, path) from error
+
+    async def put(self, path: ObjectPath, content: bytes | Path) -> None:
+        """Write one object, whole or not at all; a path's file is streamed."""
+        if self._folder is not None:
+            if not await self._reachable(path):
+                raise InvalidRequest(f"{path} leads through a symbolic link.", code="3567")
+            (self._folder / path.bucket).mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            await obstore.put_async(self._store(path.bucket), path.key, content)
+        except (BaseError, ValueError) as error:
+            raise _translated(error, path) from error
+
+    async def plan_tree(
+        self, prefix: ObjectPath, limits: Limits, field: str
+    ) -> TransferPlan | None:
+        """What ``copy_tree`` would do, None when there is nothing below ``prefix``.
+
+        ``field`` is named in the plan's problems.
+        """
+        entries = await self.list(prefix, limits.files + 1)
+        return plan_transfer(entries, prefix.key, limits, field) if entries else None
+
+    async def copy_tree(self, prefix: ObjectPath, folder: Path, plan: TransferPlan) -> TreeReport:
+        """Copy what ``plan`` says into ``folder``, which must be new; bounded by the plan's sizes.
+
+        Raises also ``OSError`` when the disk is full or a file cannot be written.
+        """
+        if plan.problems:
+            raise refuse(plan.problems)
+        await asyncio.to_thread(_make_room, folder, plan)
+        for copy in plan.copies:
+            target = folder / copy.target
+            await self._download(ObjectPath(prefix.bucket, copy.entry.key), target, copy.entry.size)
+        return TreeReport(len(plan.copies), plan.size)
+
+    async def _download(self, path: ObjectPath, target: Path, size: int) -> None:
+        if not await self._reachable(path):
+            raise InvalidRequest(f"{path} leads through a symbolic link.", code="3017")
+        written = 0
+        try:
+            result = await obstore.get_async(self._store(path.bucket), path.key)
+            with target.open("xb") as file:
+                async for chunk in result.stream(min_chunk_size=_CHUNK):
+                    written += len(chunk)
+                    if written > size:
+                        break
+                    await asyncio.to_thread(file.write, chunk)
+        except FileNotFoundError:
+            raise missing(path) from None
+        except (BaseError, ValueError) as error:
+            raise _translated(error, path) from error
+        if written != size:
+            raise InvalidRequest(
+                f"{path} changed while it was being copied. Import again.", code="3567"
+            )
+
+    async def _listed(self, prefix: ObjectPath) -> AsyncIterator[Entry]:
+        stream = obstore.list(self._store(prefix.bucket), prefix.key or None)
+        async for chunk in stream:
+            for meta in chunk:
+                modified = int(meta["last_modified"].timestamp() * 1000)
+                yield Entry(meta["path"], meta["size"], modified)
+
+    async def _reachable(self, path: ObjectPath) -> bool:
+        if self._folder is None:
+            return True
+        bucket = self._folder / path.bucket
+        return await asyncio.to_thread(local.way_is_plain, bucket, path.key)
+
+    def _store(self, bucket: str) -> LocalStore | S3Store:
+        if self._folder is not None:
+            if not (self._folder / bucket).is_dir():
+                raise FileNotFoundError(bucket)
+            return LocalStore(self._folder / bucket)
+        return self._s3(bucket)
+
+    def _s3(self, bucket: str) -> S3Store:
+        access_key = self._environ.get("AWS_ACCESS_KEY_ID")
+        secret_key = self._environ.get("AWS_SECRET_ACCESS_KEY")
+        if not (access_key and secret_key):
+            # Without them obstore would ask the cloud's metadata address for credentials.
+            raise Unavailable(
+                "The object store needs credentials. Set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY for the platform and start it again.",
+                code="1003",
+            )
+        token = self._environ.get("AWS_SESSION_TOKEN")
+        region = self._environ.get("AWS_REGION") or self._environ.get("AWS_DEFAULT_REGION")
+        url = urlsplit(self._root)
+        inside = url.scheme == "s3" and url.netloc
+        prefix = "/".join(part for part in (url.path.strip("/"), bucket) if part)
+        endpoint = None if url.scheme == "s3" else self._root.rstrip("/")
+        config: S3Config = {
+            "access_key_id": access_key,
+            "secret_access_key": secret_key,
+            "region": region or "us-east-1",
+            "virtual_hosted_style_request": False,
+        }
+        if token:
+            config["session_token"] = token
+        if endpoint:
+            config["endpoint"] = endpoint
+        return S3Store(
+            url.netloc if inside else bucket,
+            prefix=prefix if inside else None,
+            config=config,
+            client_options={"allow_http": url.scheme == "http"},
+        )
+
+
+def _make_room(folder: Path, plan: TransferPlan) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    free = shutil.disk_usage(folder).free
+    if plan.size > free:
+        raise OSError(f"{plan.size} bytes are needed, only {free} are free")
+    for parent in {(folder / copy.target).parent for copy in plan.copies}:
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def missing(path: ObjectPath) -> InvalidRequest:
+    """The error for an object or folder that is not there."""
+    return InvalidRequest(
+        f"{path} does not exist. Upload it first, or correct the path.", code="3551"
+    )
+
+
+def _translated(error: Exception, path: ObjectPath) -> ModelyardError:
+    name = type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return missing(path)
+    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+        return InvalidRequest(f"The object store denies access to {path}.", code="3567")
+    if isinstance(error, ValueError) or name == "InvalidPathError":
+        return InvalidRequest(f"{path} is not a valid object path.", code="3572")
+    return Unavailable(f"The object store failed on {path} ({name}).", code="1002")

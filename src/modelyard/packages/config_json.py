@@ -1,0 +1,198 @@
+"""``config.json`` of a package: read, checked, typed (models.md §3, §9); pure.
+
+Every fault names its key; what real packages get wrong without harm becomes a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from modelyard.errors import Problem
+from modelyard.packages.apis import Api, JsonDict, parse_apis
+from modelyard.packages.documents import DocumentError, parse_json, wrong_type
+from modelyard.packages.engines import PACKAGED, engine_named
+from modelyard.packages.probes import Probe, parse_probe
+from modelyard.packages.requirements import Installation, parse_dependencies
+
+LARGEST = 1024 * 1024
+"""Bytes of a config.json, at most."""
+
+PROBES = ("health", "readiness_health", "startup_health")
+METRICS = ("f1", "recall", "precision", "accuracy")
+_KNOWN = {
+    *("model_algorithm", "model_type", "runtime", "swr_location", "metrics", "apis"),
+    *("dependencies", *PROBES),
+}
+_FORBIDDEN = "&!'\"<>="
+_RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+()-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A good config.json. ``document`` is the whole of it, as written."""
+
+    model_type: str
+    model_algorithm: str
+    runtime: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    apis: tuple[Api, ...] = (Api(),)
+    dependencies: tuple[Installation, ...] = ()
+    probes: dict[str, Probe] = field(default_factory=dict)
+    document: JsonDict = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigResult:
+    """``config`` is None exactly when there are ``problems``; ``warnings`` are sentences."""
+
+    config: ModelConfig | None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def parse_config(raw: bytes, name: str = "config.json") -> ConfigResult:
+    """Read a config.json; ``name`` is what its problems are called by."""
+    if len(raw) > LARGEST:
+        reason = f"is larger than {LARGEST} bytes"
+        return ConfigResult(None, (Problem(name, reason, "Shorten it.", code="3015"),))
+    try:
+        document = parse_json(raw, name)
+    except DocumentError as error:
+        return ConfigResult(None, (Problem(name, str(error), "Correct it.", code="3015"),))
+    if not isinstance(document, dict):
+        return ConfigResult(None, (wrong_type(name, "a JSON object", document, "3015"),))
+    return check_config(document, name)
+
+
+def check_config(document: JsonDict, name: str = "config.json") -> ConfigResult:
+    """Check a config.json that is a JSON object already; collects every problem."""
+    problems: list[Problem] = []
+    warnings = [
+        f"{name}: key {key[:60]!r} is unknown and has no effect"
+        for key in document
+        if key not in _KNOWN
+    ]
+    model_type = _model_type(document, name, problems)
+    algorithm = _algorithm(document, name, problems)
+    runtime = _runtime(document, name, problems)
+    if document.get("swr_location") not in (None, ""):
+        problems.append(
+            Problem(f"{name}.swr_location", "is for images only", "Leave it out.", code="3016")
+        )
+    metrics = _metrics(document.get("metrics"), f"{name}.metrics", problems)
+    apis = parse_apis(document.get("apis"), f"{name}.apis", problems)
+    dependencies = parse_dependencies(
+        document.get("dependencies"), f"{name}.dependencies", problems
+    )
+    probes = {
+        key: probe
+        for key in PROBES
+        if (probe := parse_probe(document.get(key), f"{name}.{key}", problems))
+    }
+    warnings += [
+        f"{name}: {key} is for images only; packages are probed by their server" for key in probes
+    ]
+    if problems:
+        return ConfigResult(None, tuple(problems), tuple(warnings))
+    config = ModelConfig(
+        model_type, algorithm, runtime, metrics, apis, dependencies, probes, document
+    )
+    return ConfigResult(config, (), tuple(warnings))
+
+
+def runtime_fault(value: object) -> str | None:
+    """Why ``value`` is no runtime's name; None when it is one."""
+    if isinstance(value, str) and _RUNTIME.fullmatch(value):
+        return None
+    return "must be a name like python3.7 or pytorch_1.8.0-cuda_10.2-py_3.7-ubuntu_18.04-x86_64"
+
+
+def _model_type(document: JsonDict, name: str, problems: list[Problem]) -> str:
+    value = document.get("model_type")
+    at = f"{name}.model_type"
+    remedy = f"Use one of {', '.join(PACKAGED)}."
+    if value in (None, ""):
+        problems.append(Problem(at, "is missing", remedy, code="3015"))
+        return ""
+    if not isinstance(value, str):
+        problems.append(wrong_type(at, "a string", value, "3015"))
+        return ""
+    engine = engine_named(value.strip())
+    if engine is None:
+        problems.append(Problem(at, f"{value[:60]!r} is not supported", remedy, code="3016"))
+        return ""
+    if not engine.packaged:
+        reason = f"{engine.name} needs a container, which is not supported yet"
+        problems.append(Problem(at, reason, remedy, code="3016"))
+    return engine.name
+
+
+def _algorithm(document: JsonDict, name: str, problems: list[Problem]) -> str:
+    value = document.get("model_algorithm")
+    at = f"{name}.model_algorithm"
+    if value in (None, ""):
+        remedy = "Name the kind of algorithm, for example image_classification."
+        problems.append(Problem(at, "is missing", remedy, code="3015"))
+        return ""
+    if not isinstance(value, str):
+        problems.append(wrong_type(at, "a string", value, "3015"))
+        return ""
+    fault = algorithm_fault(value)
+    if fault:
+        problems.append(Problem(at, fault, "Correct it.", code="3015"))
+    return value
+
+
+def algorithm_fault(value: str) -> str | None:
+    """Why ``value`` is no ``model_algorithm``; None when it is one. Blanks inside are accepted."""
+    if not value[:1].isalpha():
+        return "must start with a letter"
+    if len(value) > 36:
+        return "is longer than 36 characters"
+    found = sorted(set(value) & set(_FORBIDDEN))
+    return f"holds {' '.join(found)}, which is not allowed" if found else None
+
+
+def _runtime(document: JsonDict, name: str, problems: list[Problem]) -> str:
+    value = document.get("runtime")
+    if value in (None, ""):
+        return ""
+    fault = runtime_fault(value)
+    if fault:
+        problems.append(Problem(f"{name}.runtime", fault, "Correct it.", code="3016"))
+    return value if isinstance(value, str) else ""
+
+
+def _metrics(value: object, at: str, problems: list[Problem]) -> dict[str, float]:
+    if value in (None, ""):
+        return {}
+    if not isinstance(value, dict):
+        problems.append(wrong_type(at, "an object", value, "3015"))
+        return {}
+    return parse_metrics(value, at, problems)
+
+
+def parse_metrics(value: JsonDict, at: str, problems: list[Problem]) -> dict[str, float]:
+    """The numbers of ``metrics``; strings that are numbers count, other keys are left out."""
+    metrics: dict[str, float] = {}
+    for key in METRICS:
+        found = value.get(key)
+        if found in (None, ""):
+            continue
+        number = _number(found)
+        if number is None:
+            problems.append(Problem(f"{at}.{key}", "must be a number", "Write 0.9.", code="3015"))
+        else:
+            metrics[key] = number
+    return metrics
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= 1e300 else None

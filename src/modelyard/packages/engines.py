@@ -1,0 +1,45 @@
+"""The engines a package may name, and what each needs (models.md §1.1, §2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One value of ``model_type``.
+
+    ``suffixes``: names of weight files; empty where the folder itself is the model. ``scriptless``:
+    a package without ``customize_service.py`` is served by a default handler. ``packaged``: served
+    from a package; False for what needs a container.
+    """
+
+    name: str
+    suffixes: tuple[str, ...] = ()
+    scriptless: bool = False
+    packaged: bool = True
+
+
+_PICKLES = (".m", ".pkl", ".pickle", ".joblib")
+
+ENGINES = (
+    Engine("TensorFlow"),
+    Engine("PyTorch", (".pth", ".pt")),
+    Engine("MindSpore"),
+    Engine("MXNet"),
+    Engine("Caffe"),
+    Engine("XGBoost", (*_PICKLES, ".json", ".ubj", ".model", ".bin"), scriptless=True),
+    Engine("Scikit_Learn", _PICKLES, scriptless=True),
+    Engine("Spark_MLlib"),
+    Engine("Image", packaged=False),
+    Engine("Custom", packaged=False),
+    Engine("Template", packaged=False),
+)
+
+PACKAGED = tuple(engine.name for engine in ENGINES if engine.packaged)
+"""The names of the engines that packages are served with."""
+
+
+def engine_named(name: str) -> Engine | None:
+    """The engine of a ``model_type`` in whatever case; None when there is none."""
+    return next((engine for engine in ENGINES if engine.name.lower() == name.lower()), None)

@@ -1,0 +1,300 @@
+"""Carries model packages from the object store to where instances load them.
+
+A model is ``publishing`` until its package has been copied and checked; then it is ``published``,
+or ``failed`` with the reason. Nothing of a package is ever executed here. The database is not held
+while files are copied, and a crash at any point leaves ``publishing``, which ``start`` takes up
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import structlog
+
+from modelyard.clock import Clock
+from modelyard.errors import InvalidRequest, ModelyardError, Problem, Unavailable, refuse
+from modelyard.objects.paths import ObjectPath, parse_path
+from modelyard.objects.store import Objects
+from modelyard.objects.transfer import Limits
+from modelyard.packages.catalogue import SERVED_BY
+from modelyard.packages.config_json import LARGEST, ConfigResult, check_config, parse_config
+from modelyard.packages.engines import Engine, engine_named
+from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder
+from modelyard.packages.published import InForce, Overrides, in_force
+from modelyard.packages.requirements import unmet
+from modelyard.settings import Settings
+from modelyard.store.database import Database
+from modelyard.store.models import FAILED, PUBLISHED, PUBLISHING, add_event, all_ids, publishing_ids
+from modelyard.store.tables.model import Model
+
+log = structlog.get_logger(__name__)
+
+_SIDE_BY_SIDE = 2
+_ASIDE = ".import-"
+_SCRIPT_LIMIT = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One import: what the importer needs of the model's row."""
+
+    model_id: str
+    project_id: str
+    label: str
+    model_type: str
+    source: ObjectPath
+    script: ObjectPath | None
+    said: Overrides
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that has been copied and found good."""
+
+    content: InForce
+    size: int
+    warnings: tuple[str, ...]
+
+
+class ModelImporter:
+    """Imports submitted models, a few at a time; ``start`` before use, ``stop`` at the end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Clock,
+        objects: Objects,
+        limits: Limits | None = None,
+    ) -> None:
+        self._folder = settings.packages_dir
+        self._database = database
+        self._clock = clock
+        self._objects = objects
+        self._limits = limits or Limits()
+        self._turns = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Clear away what a crash left behind and take up unfinished imports."""
+        async with self._database.read() as session:
+            known = await all_ids(session)
+            unfinished = await publishing_ids(session)
+        await asyncio.to_thread(self._sweep, known)
+        for model_id in unfinished:
+            self.submit(model_id)
+
+    def submit(self, model_id: str) -> None:
+        """Import the model soon; harmless for one that is being imported or is finished."""
+        if model_id in self._tasks or self._stopping:
+            return
+        task = asyncio.create_task(self._import(model_id), name=f"import {model_id}")
+        self._tasks[model_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(model_id, None))
+
+    async def stop(self) -> None:
+        """End all imports now; ``start`` of a later importer takes them up."""
+        self._stopping = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def discard(self, project_id: str, model_id: str) -> None:
+        """Remove the package of a model that has been deleted, and end its import."""
+        task = self._tasks.get(model_id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.to_thread(shutil.rmtree, self._folder / project_id / model_id, True)
+
+    async def _import(self, model_id: str) -> None:
+        async with self._turns:
+            try:
+                await self._run(model_id)
+            except Exception as error:
+                # The row stays publishing: the next start tries again.
+                log.error("import interrupted", model_id=model_id, exc_info=error)
+
+    async def _run(self, model_id: str) -> None:
+        order = await self._order(model_id)
+        if order is None:
+            return
+        final = self._folder / order.project_id / model_id
+        aside = self._folder / order.project_id / f"{_ASIDE}{model_id}-{self._clock.new_hex(8)}"
+        try:
+            package = await self._fetch(order, aside)
+            await asyncio.to_thread(_put_in_place, aside, final)
+        except (ModelyardError, OSError) as error:
+            await self._fail(order, _reason(error))
+        else:
+            if not await self._publish(order, package, final):
+                await asyncio.to_thread(shutil.rmtree, final, True)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    async def _order(self, model_id: str) -> Order | None:
+        async with self._database.write() as session:
+            model = await session.get(Model, model_id)
+            if model is None or model.status != PUBLISHING:
+                return None
+            label = f"[{model.name} {model.version}]"
+            add_event(session, model_id, self._clock.now_ms(), f"{label} import started")
+            script = model.execution_code
+            return Order(
+                model_id=model_id,
+                project_id=model.project_id,
+                label=label,
+                model_type=model.model_type,
+                source=parse_path(model.source_location, "source_location"),
+                script=parse_path(script, "execution_code") if script else None,
+                said=Overrides.load(model.requested),
+            )
+
+    async def _fetch(self, order: Order, aside: Path) -> Package:
+        """Check, copy and check again. Raises ``ModelyardError`` or ``OSError``."""
+        engine = engine_named(order.model_type)
+        if engine is None:
+            raise refuse([Problem("model_type", f"{order.model_type!r} is unknown", "Correct it.")])
+        folder = order.source.child("model")
+        plan = await self._objects.plan_tree(folder, self._limits, "source_location")
+        if plan is None:
+            raise refuse([await self._no_model(order.source)])
+        layout = check_layout(
+            {copy.target for copy in plan.copies} if not plan.problems else (),
+            engine,
+            config_given=order.said.initial_config is not None,
+            script_given=order.script is not None,
+        )
+        problems = plan.problems or layout.problems
+        if problems:
+            raise refuse(problems)
+        report = await self._objects.copy_tree(folder, aside / "model", plan)
+        if order.script is not None:
+            await self._fetch_script(order.script, aside / "model" / SCRIPT)
+        result = await asyncio.to_thread(_read_config, aside / "model" / CONFIG, order.said)
+        content = _agreeing(result, engine, order.said)
+        warnings = (*layout.warnings, *result.warnings, *_differences(content))
+        return Package(content, report.size, warnings)
+
+    async def _fetch_script(self, script: ObjectPath, target: Path) -> None:
+        if not script.key.endswith(".py"):
+            script = script.child(SCRIPT)
+        content = await self._objects.read(script, _SCRIPT_LIMIT)
+        await asyncio.to_thread(target.write_bytes, content)
+
+    async def _no_model(self, source: ObjectPath) -> Problem:
+        found = await self._objects.list(source, 1000)
+        if not found:
+            reason, remedy = f"{source} does not exist", "Upload the package first."
+            return Problem("source_location", reason, remedy, code="3551")
+        skip = len(source.key) + 1 if source.key else 0
+        return no_model_folder([entry.key[skip:] for entry in found])
+
+    async def _publish(self, order: Order, package: Package, final: Path) -> bool:
+        """Put the package in force; False when the model was deleted meanwhile."""
+        content, now = package.content, self._clock.now_ms()
+        async with self._database.write() as session:
+            model = await session.get(Model, order.model_id, with_for_update=True)
+            if model is None or model.status != PUBLISHING:
+                return model is not None
+            model.status = PUBLISHED
+            model.failed_reason = ""
+            model.runtime = content.runtime
+            model.model_algorithm = content.model_algorithm
+            model.apis = content.apis
+            model.input_params = content.input_params
+            model.output_params = content.output_params
+            model.dependencies = content.dependencies
+            model.model_metrics = dict(content.model_metrics)
+            model.health = content.health
+            model.config = content.config
+            model.size = package.size
+            model.package_dir = str(final)
+            for warning in package.warnings:
+                add_event(session, order.model_id, now, f"{order.label} warning: {warning}.")
+            size = f"{order.label} model size is {package.size} bytes"
+            add_event(session, order.model_id, now, size)
+            add_event(session, order.model_id, now, f"{order.label} imported")
+        return True
+
+    async def _fail(self, order: Order, reason: str) -> None:
+        log.info("model import failed", model_id=order.model_id, reason=reason)
+        async with self._database.write() as session:
+            model = await session.get(Model, order.model_id, with_for_update=True)
+            if model is None or model.status != PUBLISHING:
+                return
+            model.status = FAILED
+            model.failed_reason = reason
+            text = f"{order.label} import failed: {reason}"
+            add_event(session, order.model_id, self._clock.now_ms(), text, abnormal=True)
+
+    def _sweep(self, known: set[str]) -> None:
+        for folder in self._folder.glob("*/*"):
+            # Half copies, and packages of models whose deletion was cut short.
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_config(path: Path, said: Overrides) -> ConfigResult:
+    """The config in force; the create call's own replaces the package's file."""
+    if said.initial_config is not None:
+        path.write_text(json.dumps(said.initial_config, ensure_ascii=False), encoding="utf-8")
+        return check_config(said.initial_config, "initial_config")
+    with path.open("rb") as file:
+        return parse_config(file.read(LARGEST + 1))
+
+
+def _agreeing(result: ConfigResult, engine: Engine, said: Overrides) -> InForce:
+    if result.config is None:
+        raise refuse(result.problems)
+    if result.config.model_type != engine.name:
+        reason = f"is {result.config.model_type} in config.json, but {engine.name} was asked for"
+        raise refuse([Problem("model_type", reason, "Make them the same.", code="3015")])
+    return in_force(result.config, said)
+
+
+def _differences(content: InForce) -> list[str]:
+    """Where the platform's Python is not what the package was made for, as sentences."""
+    found = [
+        f"the package asks for {requirement}; "
+        + (f"{there} is installed and serves it" if there else "it is not installed")
+        for requirement, there in unmet(content.installations, _installed)
+    ]
+    if content.runtime != SERVED_BY:
+        found.insert(0, f"runtime {content.runtime} is served by the platform's {SERVED_BY}")
+    return found
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except (PackageNotFoundError, ValueError):
+        return None
+
+
+def _put_in_place(aside: Path, final: Path) -> None:
+    # Left by an attempt that crashed between here and the database.
+    shutil.rmtree(final, ignore_errors=True)
+    aside.rename(final)
+
+
+def _reason(error: ModelyardError | OSError) -> str:
+    """All that was wrong, as sentences a person can act on."""
+    if isinstance(error, InvalidRequest) and error.problems:
+        return " ".join(
+            f"{problem.sentence()} (ModelArts.{problem.code})" for problem in error.problems[:10]
+        )
+    if isinstance(error, Unavailable):
+        return f"{error.message} Delete this model and import it again."
+    if isinstance(error, ModelyardError):
+        return error.message
+    cause = error.strerror or str(error)
+    return f"The package could not be stored: {cause}. Free space, delete this model, import again."

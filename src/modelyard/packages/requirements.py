@@ -1,0 +1,133 @@
+"""``dependencies``: what a package wants installed (models.md §3.4); pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from modelyard.errors import Problem
+from modelyard.packages.documents import wrong_type
+
+_NAME = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?(?:\[[A-Za-z0-9._,-]{1,100}\])?"
+)
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_*-]{0,63}")
+_WHEEL = re.compile(r"/home/mind/model/(?!.*\.\.)[A-Za-z0-9._/+-]{1,200}\.(?:whl|tar\.gz|zip)")
+_SIGNS = {"EXACT": "==", "ATLEAST": ">=", "ATMOST": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One package. ``restraint`` is ``EXACT``, ``ATLEAST``, ``ATMOST`` or "" for any version."""
+
+    name: str
+    version: str = ""
+    restraint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}{_SIGNS.get(self.restraint, '')}{self.version}"
+
+    def document(self) -> dict[str, str]:
+        """As the API shows it."""
+        full = {"package_name": self.name}
+        if self.version:
+            full |= {"package_version": self.version, "restraint": self.restraint}
+        return full
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One entry of ``dependencies``: packages for one installer, in order."""
+
+    installer: str
+    packages: tuple[Requirement, ...]
+
+    def document(self) -> dict[str, object]:
+        """As the API shows it."""
+        return {"installer": self.installer, "packages": [p.document() for p in self.packages]}
+
+
+def parse_dependencies(
+    value: object, field: str, problems: list[Problem]
+) -> tuple[Installation, ...]:
+    """The dependencies of a document; what is wrong goes to ``problems`` (3041).
+
+    Blank strings count as absent. A version without a restraint means exactly that version: many
+    real packages write it so.
+    """
+    if value in (None, ""):
+        return ()
+    if not isinstance(value, list):
+        problems.append(wrong_type(field, "a list", value, "3041"))
+        return ()
+    parsed = [_entry(item, f"{field}[{i}]", problems) for i, item in enumerate(value)]
+    return tuple(entry for entry in parsed if entry and entry.packages)
+
+
+def unmet(
+    dependencies: Sequence[Installation], installed: Callable[[str], str | None]
+) -> list[tuple[Requirement, str | None]]:
+    """The requirements that what is installed may not meet, each with the version that is there.
+
+    ``installed`` gives a package's version, or None when it is not there.
+    """
+    found = []
+    for entry in dependencies:
+        for requirement in entry.packages:
+            version = installed(requirement.name.partition("[")[0])
+            if version is None or (requirement.version and version != requirement.version):
+                found.append((requirement, version))
+    return found
+
+
+def _entry(item: object, field: str, problems: list[Problem]) -> Installation | None:
+    if not isinstance(item, dict):
+        problems.append(wrong_type(field, "an object", item, "3041"))
+        return None
+    installer = item.get("installer") or "pip"
+    if not isinstance(installer, str) or installer.lower() != "pip":
+        remedy = 'Only "pip" is supported; put other software into the package.'
+        reason = f"{str(installer)[:40]!r} is not an installer"
+        problems.append(Problem(f"{field}.installer", reason, remedy, code="3041"))
+        return None
+    packages = item.get("packages") or []
+    if not isinstance(packages, list):
+        problems.append(wrong_type(f"{field}.packages", "a list", packages, "3041"))
+        return None
+    parsed = [_package(one, f"{field}.packages[{i}]", problems) for i, one in enumerate(packages)]
+    return Installation("pip", tuple(one for one in parsed if one))
+
+
+def _package(item: object, field: str, problems: list[Problem]) -> Requirement | None:
+    if not isinstance(item, dict):
+        problems.append(wrong_type(field, "an object", item, "3041"))
+        return None
+    texts: dict[str, str] = {}
+    for key in ("package_name", "package_version", "restraint"):
+        value = item.get(key)
+        if value is not None and not isinstance(value, str):
+            problems.append(wrong_type(f"{field}.{key}", "a string", value, "3041"))
+            return None
+        texts[key] = (value or "").strip()
+    name, version = texts["package_name"], texts["package_version"]
+    restraint = texts["restraint"].upper()
+    fault = _fault(name, version, restraint)
+    if fault:
+        key, reason, remedy = fault
+        problems.append(Problem(f"{field}.{key}", reason, remedy, code="3041"))
+        return None
+    return Requirement(name, version, (restraint or "EXACT") if version else "")
+
+
+def _fault(name: str, version: str, restraint: str) -> tuple[str, str, str] | None:
+    if not name:
+        return "package_name", "is missing", "Name the package."
+    if not (_NAME.fullmatch(name) or _WHEEL.fullmatch(name)):
+        remedy = "Write a package's name, or a wheel below /home/mind/model/."
+        return "package_name", f"{name[:80]!r} is not a package name", remedy
+    if version and not _VERSION.fullmatch(version):
+        return "package_version", f"{version[:80]!r} is not a version", "Write one like 1.2.3."
+    if restraint and restraint not in _SIGNS:
+        return "restraint", f"{restraint[:40]!r} is unknown", "Use EXACT, ATLEAST or ATMOST."
+    return None

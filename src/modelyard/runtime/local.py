@@ -1,0 +1,253 @@
+"""Instances as processes of this machine that outlive the control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard import processes
+from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.processes import ProcessIdentity
+from modelyard.runtime import folders, health, logfiles, sweep
+from modelyard.runtime.folders import FrontState, InstanceFolder
+from modelyard_instance.environment import base_environment
+
+PROBE_TIMEOUT_S = 2.0
+_GONE_TIMEOUT_S = 5.0
+
+
+@dataclass(slots=True)
+class _Known:
+    folder: InstanceFolder
+    process: ProcessIdentity | None = None
+    unwatch: Callable[[], None] | None = None
+
+
+class LocalRuntime:
+    """Satisfies ``control.ports.Runtime`` with one front process and its worker per instance.
+
+    ``instances_dir`` holds a folder per instance (``runtime/folders.py``), ``logs_dir`` their logs.
+    A new object over the same folders adopts what lives: by pid, start time and instance id.
+    ``python``: the interpreter that runs the fronts.
+
+    CPU and memory: the spec's ``cpu`` sets the threads of numeric libraries; a ceiling that the
+    kernel enforces (cgroups) belongs into ``_launch``, around the one place where a process is
+    made, and into ``sweep``.
+    """
+
+    def __init__(
+        self, instances_dir: Path, logs_dir: Path, *, python: str = sys.executable
+    ) -> None:
+        self._instances_dir = instances_dir
+        self._logs_dir = logs_dir
+        self._python = python
+        self._known: dict[str, _Known] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._callbacks: list[Callable[[str], None]] = []
+        self._adopted = False
+
+    def on_exit(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(instance_id)`` in the event loop when an instance's process ends.
+
+        Not called for instances that ``stop`` ended. Adopted ones are watched from the first verb
+        on.
+        """
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Stop watching; the instances go on."""
+        for known in self._known.values():
+            _unwatch(known)
+        self._known.clear()
+        self._adopted = False
+
+    async def start(self, spec: InstanceSpec) -> None:
+        """Launch the instance unless it lives. Raises ``OSError`` when no process can be made."""
+        self._adopt()
+        async with self._lock(spec.instance_id):
+            known = self._known.get(spec.instance_id)
+            if known is not None and known.process is not None and processes.alive(known.process):
+                return
+            log_file = logfiles.place(self._logs_dir, spec.service_id, spec.instance_id)
+            folder = folders.create(self._instances_dir, log_file, spec)
+            known = self._known[spec.instance_id] = _Known(folder)
+            # Threads end, so nothing here may rely on PDEATHSIG; the front sets none for itself.
+            process = await asyncio.to_thread(self._launch, folder)
+            self._watch(known, process)
+
+    async def probe(self, instance_id: str) -> InstanceReport | None:
+        """Look at the instance now; None when nothing is known of this id.
+
+        A living process that does not answer within two seconds keeps the phase it last wrote,
+        with a message that says so: the caller counts how often that may happen.
+        """
+        self._adopt()
+        known = self._known.get(instance_id)
+        return None if known is None else await self._report(known)
+
+    async def drain(self, instance_id: str) -> None:
+        """SIGTERM: the front serves what still comes until it is quiet, then exits."""
+        self._adopt()
+        known = self._known.get(instance_id)
+        if known is not None and known.process is not None:
+            processes.send(known.process, signal.SIGTERM)
+
+    async def stop(self, instance_id: str) -> None:
+        """End front, worker and everything they started; remove the folder, keep the log."""
+        self._adopt()
+        async with self._lock(instance_id):
+            known = self._known.pop(instance_id, None)
+            if known is None:
+                return
+            _unwatch(known)
+            if known.process is not None:
+                processes.kill_group(known.process)
+            await asyncio.to_thread(sweep.end_all, instance_id)
+            if known.process is not None:
+                await processes.wait_gone(known.process, _GONE_TIMEOUT_S)
+                processes.reap(known.process.pid)
+            await asyncio.to_thread(known.folder.remove)
+            spare = frozenset(self._known)
+            await asyncio.to_thread(
+                logfiles.prune, known.folder.log_file.parent, logfiles.KEPT_PER_SERVICE, spare
+            )
+        self._locks.pop(instance_id, None)
+
+    async def list(self) -> list[InstanceReport]:
+        """Every instance here, also those an earlier control plane started."""
+        self._adopt()
+        return await asyncio.gather(*(self._report(one) for one in list(self._known.values())))
+
+    def log_tail(self, instance_id: str, lines: int = 20) -> str:
+        """The last lines of the instance's log, also after it was stopped; or an empty string."""
+        if not folders.is_plain(instance_id):
+            return ""
+        known = self._known.get(instance_id)
+        folder = known.folder if known else folders.read(self._instances_dir / instance_id)
+        if folder is not None:
+            return logfiles.tail(folder.log_file, lines) or logfiles.tail(folder.launch_log, lines)
+        path = logfiles.find(self._logs_dir, instance_id)
+        return "" if path is None else logfiles.tail(path, lines)
+
+    def _lock(self, instance_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(instance_id, asyncio.Lock())
+
+    def _adopt(self) -> None:
+        """Take over what an earlier control plane left, once."""
+        if self._adopted:
+            return
+        self._adopted = True
+        for folder in folders.scan(self._instances_dir):
+            known = self._known[folder.instance_id] = _Known(folder)
+            process = _living(folder)
+            if process is not None:
+                self._watch(known, process)
+            else:
+                known.process = folder.recorded()
+
+    def _launch(self, folder: InstanceFolder) -> ProcessIdentity:
+        process = processes.spawn_detached(
+            [self._python, "-m", "modelyard_instance", "--dir", str(folder.path)],
+            env=base_environment(folder.instance_id, os.environ),
+            cwd=folder.path,
+            log=folder.launch_log,
+        )
+        folder.record(process)
+        return process
+
+    def _watch(self, known: _Known, process: ProcessIdentity) -> None:
+        _unwatch(known)
+        known.process = process
+        known.unwatch = processes.watch_exit(process, lambda: self._ended(known, process))
+
+    def _ended(self, known: _Known, process: ProcessIdentity) -> None:
+        known.unwatch = None
+        instance_id = known.folder.instance_id
+        if self._known.get(instance_id) is not known or known.process != process:
+            return
+        # A second front leaves at once; the first one, launched before a crash, is the instance.
+        first = _living(known.folder)
+        if first is not None:
+            known.folder.record(first)
+            self._watch(known, first)
+            return
+        for callback in self._callbacks:
+            callback(instance_id)
+
+    async def _report(self, known: _Known) -> InstanceReport:
+        if known.process is None or not processes.alive(known.process):
+            # Launched just before a crash, it may have told of itself only after we came.
+            late = _living(known.folder)
+            if late is None:
+                return self._gone(known)
+            self._watch(known, late)
+        state = known.folder.state()
+        if state is None or state.process != known.process:
+            return _make(known, Phase.STARTING, None, "the process has just been started")
+        answer = await health.ask("127.0.0.1", state.port, PROBE_TIMEOUT_S)
+        if answer is None:
+            if not processes.alive(known.process):
+                return self._gone(known)
+            return _make(known, _phase(state.phase), state.port, "no answer to GET /health")
+        if answer.instance_id != known.folder.instance_id:
+            return _make(
+                known, Phase.STARTING, None, f"port {state.port} answers for another instance"
+            )
+        return _make(known, _phase(answer.status), state.port, answer.message)
+
+    def _gone(self, known: _Known) -> InstanceReport:
+        state = known.folder.state()
+        last_line = self.log_tail(known.folder.instance_id, 1)
+        message = _cause(state)
+        if last_line:
+            message = f"{message}; last log line: {last_line}"
+        return _make(known, Phase.GONE, None, message)
+
+
+def _unwatch(known: _Known) -> None:
+    if known.unwatch is not None:
+        known.unwatch()
+        known.unwatch = None
+
+
+def _living(folder: InstanceFolder) -> ProcessIdentity | None:
+    """The folder's front if it lives: by its own word, else by its launcher's."""
+    state = folder.state()
+    for process in (state.process if state else None, folder.recorded()):
+        if process is not None and processes.alive(process):
+            return process
+    return None
+
+
+def _phase(word: str) -> Phase:
+    with contextlib.suppress(ValueError):
+        return Phase(word)
+    return Phase.STARTING
+
+
+def _cause(state: FrontState | None) -> str:
+    if state is None:
+        return "the process ended before it could report"
+    if state.phase == Phase.DRAINING:
+        return "the process ended after its drain"
+    if state.phase == Phase.FAILED:
+        return f"the process ended after it had failed: {state.message}"
+    return f"the process ended without a word while {state.phase} (killed, or it crashed)"
+
+
+def _make(known: _Known, phase: Phase, port: int | None, message: str) -> InstanceReport:
+    return InstanceReport(
+        instance_id=known.folder.instance_id,
+        service_id=known.folder.service_id,
+        model_id=known.folder.model_id,
+        phase=phase,
+        pid=known.process.pid if known.process and phase is not Phase.GONE else None,
+        port=port,
+        message=message,
+    )

@@ -1,0 +1,138 @@
+"""The one typed settings object: flags and ``MODELYARD_*`` variables, sane defaults."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# A Unix socket's path may have 107 bytes; the longest name we append is about 25.
+_LONGEST_SOCKET_FOLDER = 80
+
+
+def _expanded(value: Any) -> Any:
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Sizes are bytes, times are seconds unless the name says more."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MODELYARD_", extra="ignore", frozen=True, env_file=None
+    )
+
+    home: Annotated[Path, BeforeValidator(_expanded)] = Field(
+        default=Path("~/.modelyard"), validate_default=True
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(default=8700, ge=1, le=65535)
+    database_url: str = ""
+    object_store: str = ""
+    region: str = "local"
+    admin_password: SecretStr | None = None
+    log_level: str = "info"
+
+    token_lifetime: int = Field(default=24 * 3600, ge=1, description="life of a token")
+    prediction_timeout: float = Field(default=40.0, gt=0, description="longest prediction")
+    prediction_body_limit: int = Field(default=12 * 1024 * 1024, ge=1)
+    retry_resets: bool = Field(
+        default=True,
+        description="repeat a prediction whose instance vanished before it answered a byte",
+    )
+    gateway_workers: int = Field(default=0, ge=0, description="Envoy threads; 0: one per core")
+    max_instances_per_version: int = Field(default=5, ge=1, le=128)
+    deploy_timeout: int = Field(default=1200, ge=1, description="longest start of an instance")
+    drain_grace: float = Field(default=60.0, ge=0, description="longest drain of an instance")
+    strict_same_status: bool = False
+    bare_update_answer: bool = Field(
+        default=False, description="answer every update with {} as the oldest clients expect"
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _host_is_given(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("MODELYARD_HOST must name an address, for example 127.0.0.1")
+        return value
+
+    @property
+    def address(self) -> str:
+        """The one public address, as a URL without a trailing slash."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.home / 'modelyard.db'}"
+
+    @property
+    def objects(self) -> str:
+        """Root of the object store: a folder's path or an ``s3://`` / ``http(s)://`` endpoint."""
+        return self.object_store or str(self.home / "objects")
+
+    @property
+    def credentials_file(self) -> Path:
+        return self.home / "credentials.json"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.home / "keys"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def packages_dir(self) -> Path:
+        """Where imported model packages lie, ready for instances."""
+        return self.home / "packages"
+
+    @property
+    def run_dir(self) -> Path:
+        """Pid files and records of running processes."""
+        return self.home / "run"
+
+    @property
+    def instances_dir(self) -> Path:
+        return self.run_dir / "instances"
+
+    @property
+    def sockets_dir(self) -> Path:
+        """Unix sockets; moved to the temporary folder when the home's path is too long for one."""
+        inside = self.run_dir / "sockets"
+        if len(os.fsencode(inside)) <= _LONGEST_SOCKET_FOLDER:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"modelyard-{os.getuid()}-{digest}"
+
+    @property
+    def api_socket(self) -> Path:
+        """Where the control plane listens; Envoy is its only client."""
+        return self.sockets_dir / "api.sock"
+
+    @property
+    def xds_socket(self) -> Path:
+        return self.sockets_dir / "xds.sock"
+
+    @property
+    def gateway_admin_socket(self) -> Path:
+        return self.sockets_dir / "gateway-admin.sock"
+
+    def prepare_home(self) -> None:
+        """Make the folders, readable by the owner only."""
+        for folder in (
+            self.home,
+            self.keys_dir,
+            self.logs_dir,
+            self.packages_dir,
+            self.run_dir,
+            self.instances_dir,
+            self.sockets_dir,
+        ):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,0 +1,61 @@
+"""Who may act on a service: a lease on its row, taken and kept by token (design: "who may act")."""
+
+from __future__ import annotations
+
+from sqlalchemy import CursorResult, or_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.store.tables.service import Service
+
+LEASE_MS = 30_000
+
+
+class LeaseLostError(Exception):
+    """Somebody else acts on the service now; whatever we were about to write is void."""
+
+
+async def take(session: AsyncSession, service_id: str, token: str, now: int) -> bool:
+    """Take the lease of a service if it is free or has run out."""
+    statement = (
+        update(Service)
+        .where(
+            Service.id == service_id,
+            or_(Service.lock_token.is_(None), Service.lock_expires_at < now),
+        )
+        .values(lock_token=token, lock_expires_at=now + LEASE_MS)
+    )
+    return await _changed(session, statement) == 1
+
+
+async def hold(session: AsyncSession, service_id: str, token: str, now: int) -> None:
+    """Extend the lease, and prove that it is still ours.
+
+    Raises ``LeaseLostError``. The row stays locked until the transaction ends.
+    """
+    statement = (
+        update(Service)
+        .where(Service.id == service_id, Service.lock_token == token)
+        .values(lock_expires_at=now + LEASE_MS)
+    )
+    if await _changed(session, statement) != 1:
+        raise LeaseLostError(service_id)
+
+
+async def release(session: AsyncSession, service_id: str, token: str) -> None:
+    """Give the lease back; harmless when it is no longer ours."""
+    await session.execute(
+        update(Service)
+        .where(Service.id == service_id, Service.lock_token == token)
+        .values(lock_token=None, lock_expires_at=None)
+    )
+
+
+async def release_all(session: AsyncSession) -> None:
+    """Free every lease: for the only control plane of an embedded database, when it starts."""
+    await session.execute(update(Service).values(lock_token=None, lock_expires_at=None))
+
+
+async def _changed(session: AsyncSession, statement: object) -> int:
+    result = await session.execute(statement)  # type: ignore[call-overload]
+    assert isinstance(result, CursorResult)
+    return result.rowcount

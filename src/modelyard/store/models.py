@@ -1,0 +1,173 @@
+"""Reading and writing of the model catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.store.services import Page
+from modelyard.store.tables.model import Model, ModelEvent
+
+PUBLISHING = "publishing"
+PUBLISHED = "published"
+FAILED = "failed"
+STATUSES = (PUBLISHING, PUBLISHED, FAILED, "building", "building_failed")
+"""Every documented status (models.md §1.2); packages never take the last two."""
+
+SORT_COLUMNS = {
+    "create_at": Model.created_at,
+    "model_version": Model.version_order,
+    "model_size": Model.size,
+}
+EVENT_SORT_COLUMNS = {"occur_time": ModelEvent.occur_time}
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFilter:
+    """What a list asks for (models.md §1.3); None: no restriction. Times in ms since 1970."""
+
+    name: str | None = None
+    exact_match: bool = False
+    version: str | None = None
+    status: str | None = None
+    description: str | None = None
+    workspace_id: str | None = None
+    model_type: str | None = None
+    not_model_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events of a model; None: no restriction. Times in ms since 1970."""
+
+    event_type: str | None = None
+    event_info: str | None = None
+    start_time: int | None = None
+    end_time: int | None = None
+
+
+async def find_model(
+    session: AsyncSession, project_id: str, model_id: str, *, lock: bool = False
+) -> Model | None:
+    """The project's model of that id; with ``lock`` nobody deletes it until we are done."""
+    return (await find_models(session, project_id, [model_id], lock=lock)).get(model_id)
+
+
+async def find_models(
+    session: AsyncSession, project_id: str, ids: Iterable[str], *, lock: bool = False
+) -> dict[str, Model]:
+    """Those of the project's models that exist, by id."""
+    # Anything may stand in a path; only what can be an id is looked up.
+    wanted = {id_ for id_ in ids if _UUID.fullmatch(id_)}
+    if not wanted:
+        return {}
+    query = select(Model).where(Model.project_id == project_id, Model.id.in_(wanted))
+    if lock:
+        query = query.order_by(Model.id).with_for_update()
+    return {model.id: model for model in await session.scalars(query)}
+
+
+async def version_exists(session: AsyncSession, project_id: str, name: str, version: str) -> bool:
+    query = select(Model.id).where(
+        Model.project_id == project_id, Model.name == name, Model.version == version
+    )
+    return (await session.scalars(query)).first() is not None
+
+
+async def versions_of(
+    session: AsyncSession, project_id: str, name: str, limit: int
+) -> Sequence[Model]:
+    """The first ``limit`` versions of a name, oldest version first."""
+    query = (
+        select(Model)
+        .where(Model.project_id == project_id, Model.name == name)
+        .order_by(Model.version_order)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def list_models(
+    session: AsyncSession, project_id: str, wanted: ModelFilter, page: Page
+) -> tuple[int, Sequence[Model]]:
+    """How many models match, and those of the page."""
+    query = _filtered(select(Model).where(Model.project_id == project_id), wanted)
+    total = await session.scalar(select(func.count()).select_from(query.subquery()))
+    column = SORT_COLUMNS[page.sort_by]
+    order = column.desc() if page.descending else column.asc()
+    rows = await session.scalars(
+        query.order_by(order, Model.id).offset(page.offset).limit(page.limit)
+    )
+    return total or 0, rows.all()
+
+
+async def all_ids(session: AsyncSession) -> set[str]:
+    """The ids of all models of all projects."""
+    return set(await session.scalars(select(Model.id)))
+
+
+async def publishing_ids(session: AsyncSession) -> Sequence[str]:
+    """The models whose import is not finished, oldest first, of all projects."""
+    query = select(Model.id).where(Model.status == PUBLISHING).order_by(Model.created_at)
+    return (await session.scalars(query)).all()
+
+
+def add_event(
+    session: AsyncSession, model_id: str, at_ms: int, text: str, *, abnormal: bool = False
+) -> None:
+    """Tell what happened to a model."""
+    kind = "abnormal" if abnormal else "normal"
+    session.add(ModelEvent(model_id=model_id, event_type=kind, event_info=text, occur_time=at_ms))
+
+
+async def list_events(
+    session: AsyncSession, model_id: str, wanted: EventFilter, page: Page
+) -> tuple[int, Sequence[ModelEvent]]:
+    """How many events of the model match, and those of the page."""
+    query = select(ModelEvent).where(ModelEvent.model_id == model_id)
+    if wanted.event_type is not None:
+        query = query.where(ModelEvent.event_type == wanted.event_type)
+    if wanted.event_info:
+        query = query.where(ModelEvent.event_info.icontains(wanted.event_info, autoescape=True))
+    if wanted.start_time is not None:
+        query = query.where(ModelEvent.occur_time >= wanted.start_time)
+    if wanted.end_time is not None:
+        query = query.where(ModelEvent.occur_time <= wanted.end_time)
+    total = await session.scalar(select(func.count()).select_from(query.subquery()))
+    # Events of one millisecond keep the order in which they were told.
+    order = (
+        (ModelEvent.occur_time.desc(), ModelEvent.id.desc())
+        if page.descending
+        else (ModelEvent.occur_time.asc(), ModelEvent.id.asc())
+    )
+    rows = await session.scalars(query.order_by(*order).offset(page.offset).limit(page.limit))
+    return total or 0, rows.all()
+
+
+def _filtered(query: Select[tuple[Model]], wanted: ModelFilter) -> Select[tuple[Model]]:
+    exact = {
+        Model.version: wanted.version,
+        Model.status: wanted.status,
+        Model.workspace_id: wanted.workspace_id,
+        Model.model_type: wanted.model_type,
+    }
+    for column, value in exact.items():
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.not_model_type is not None:
+        query = query.where(Model.model_type != wanted.not_model_type)
+    if wanted.name:
+        query = query.where(
+            Model.name == wanted.name
+            if wanted.exact_match
+            else Model.name.icontains(wanted.name, autoescape=True)
+        )
+    if wanted.description:
+        query = query.where(Model.description.icontains(wanted.description, autoescape=True))
+    return query

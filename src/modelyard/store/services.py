@@ -1,0 +1,209 @@
+"""Finding services and adding revisions; what the API and the loop ask of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.domain.config import VersionConfig
+from modelyard.store.tables.service import (
+    Counter,
+    Event,
+    Instance,
+    Revision,
+    RevisionModel,
+    Service,
+    UpdateLog,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFilter:
+    """What a list asks for (services.md §9.1); None: no restriction. ``name`` matches in part."""
+
+    service_id: str | None = None
+    name: str | None = None
+    model_id: str | None = None
+    workspace_id: str | None = None
+    infer_type: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """``offset`` counts records (services.md §12 row 22)."""
+
+    offset: int
+    limit: int
+    sort_by: str
+    descending: bool
+
+
+SORT_COLUMNS = {
+    "publish_at": Service.publish_at,
+    "service_name": Service.name,
+    "transition_at": Service.transition_at,
+}
+
+
+async def find_service(
+    session: AsyncSession, project_id: str, service_id: str, *, lock: bool = False
+) -> Service | None:
+    """The project's service of that id; with ``lock`` nobody else changes it until we are done."""
+    statement = select(Service).where(Service.id == service_id, Service.project_id == project_id)
+    if lock:
+        statement = statement.with_for_update()
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def name_is_taken(session: AsyncSession, project_id: str, name: str) -> bool:
+    statement = select(Service.id).where(Service.project_id == project_id, Service.name == name)
+    return (await session.scalars(statement)).first() is not None
+
+
+async def list_services(
+    session: AsyncSession, project_id: str, wanted: ServiceFilter, page: Page
+) -> tuple[int, Sequence[Service]]:
+    """How many services match, and those of the page."""
+    statement = _filtered(select(Service).where(Service.project_id == project_id), wanted)
+    total = await session.scalar(select(func.count()).select_from(statement.subquery()))
+    column = SORT_COLUMNS[page.sort_by]
+    order = column.desc() if page.descending else column.asc()
+    rows = await session.scalars(
+        statement.order_by(order, Service.id).offset(page.offset).limit(page.limit)
+    )
+    return total or 0, list(rows)
+
+
+def _filtered(statement: Select[tuple[Service]], wanted: ServiceFilter) -> Select[tuple[Service]]:
+    exact = {
+        Service.id: wanted.service_id,
+        Service.workspace_id: wanted.workspace_id,
+        Service.infer_type: wanted.infer_type,
+        Service.status: wanted.status,
+    }
+    for column, value in exact.items():
+        if value is not None:
+            statement = statement.where(column == value)
+    if wanted.name:
+        statement = statement.where(Service.name.icontains(wanted.name, autoescape=True))
+    if wanted.model_id:
+        statement = statement.join(
+            RevisionModel,
+            and_(
+                RevisionModel.service_id == Service.id,
+                RevisionModel.number == Service.desired_revision,
+            ),
+        ).where(RevisionModel.model_id == wanted.model_id)
+    return statement
+
+
+async def uses_of_model(session: AsyncSession, model_id: str) -> list[str]:
+    """Names of the services that serve a model, or may go back to it."""
+    statement = (
+        select(Service.name)
+        .join(RevisionModel, RevisionModel.service_id == Service.id)
+        .where(
+            RevisionModel.model_id == model_id,
+            or_(
+                RevisionModel.number == Service.desired_revision,
+                RevisionModel.number == Service.serving_revision,
+                RevisionModel.number == Service.live_revision,
+            ),
+        )
+        .distinct()
+        .order_by(Service.name)
+    )
+    return list(await session.scalars(statement))
+
+
+def add_revision(
+    session: AsyncSession,
+    service_id: str,
+    number: int,
+    config: Sequence[VersionConfig],
+    author: str,
+    now: int,
+) -> None:
+    """Write down a configuration; it never changes afterwards."""
+    session.add(
+        Revision(
+            service_id=service_id,
+            number=number,
+            config=[version.to_json() for version in config],
+            created_at=now,
+            created_by=author,
+        )
+    )
+    for model_id in {version.model_id for version in config}:
+        session.add(RevisionModel(service_id=service_id, number=number, model_id=model_id))
+
+
+async def last_revision(session: AsyncSession, service_id: str) -> int:
+    statement = select(func.max(Revision.number)).where(Revision.service_id == service_id)
+    return await session.scalar(statement) or 0
+
+
+async def revision_config(
+    session: AsyncSession, service_id: str, number: int
+) -> tuple[VersionConfig, ...]:
+    """The configuration of one revision; empty when there is none of that number."""
+    revision = await session.get(Revision, (service_id, number))
+    return tuple(VersionConfig.from_json(c) for c in revision.config) if revision else ()
+
+
+async def living_instances(session: AsyncSession, service_id: str) -> Sequence[Instance]:
+    statement = select(Instance).where(
+        Instance.service_id == service_id, Instance.ended_at.is_(None)
+    )
+    return list(await session.scalars(statement))
+
+
+async def counters(
+    session: AsyncSession, service_ids: Sequence[str]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """(invocations, failures) by (service id, model id)."""
+    rows = await session.scalars(select(Counter).where(Counter.service_id.in_(service_ids)))
+    return {(c.service_id, c.model_id): (c.invocations, c.failures) for c in rows}
+
+
+async def update_logs(
+    session: AsyncSession, service_id: str, update_time: int | None
+) -> Sequence[UpdateLog]:
+    """Newest first; with ``update_time`` only that one."""
+    statement = select(UpdateLog).where(UpdateLog.service_id == service_id)
+    if update_time is not None:
+        statement = statement.where(UpdateLog.update_time == update_time)
+    return list(await session.scalars(statement.order_by(UpdateLog.update_time.desc())))
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """What an event list asks for (services.md §9.5); times in ms, inclusive."""
+
+    event_type: str | None = None
+    event_info: str | None = None
+    start_time: int | None = None
+    end_time: int | None = None
+
+
+async def list_events(
+    session: AsyncSession, service_id: str, wanted: EventFilter, page: Page
+) -> tuple[int, Sequence[Event]]:
+    statement = select(Event).where(Event.service_id == service_id)
+    if wanted.event_type:
+        statement = statement.where(Event.event_type == wanted.event_type)
+    if wanted.event_info:
+        statement = statement.where(Event.event_info.icontains(wanted.event_info, autoescape=True))
+    if wanted.start_time is not None:
+        statement = statement.where(Event.occur_time >= wanted.start_time)
+    if wanted.end_time is not None:
+        statement = statement.where(Event.occur_time <= wanted.end_time)
+    total = await session.scalar(select(func.count()).select_from(statement.subquery()))
+    order = (Event.occur_time, Event.id)
+    keys = [c.desc() for c in order] if page.descending else [c.asc() for c in order]
+    rows = await session.scalars(statement.order_by(*keys).offset(page.offset).limit(page.limit))
+    return total or 0, list(rows)

@@ -1,0 +1,119 @@
+"""Everything one pass needs to know of a service, read in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.domain.config import VersionConfig
+from modelyard.domain.observed import (
+    Desired,
+    Failure,
+    Instance,
+    RevisionTarget,
+    Stage,
+    VersionTarget,
+    Wanted,
+)
+from modelyard.store.tables.model import Model
+from modelyard.store.tables.service import Instance as InstanceRow
+from modelyard.store.tables.service import Revision, Service
+
+FAILURE_MEMORY_MS = 3_600_000
+"""How long a failed instance counts towards the back-off of its successors."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """A consistent copy. ``rows``: the instances on record as living, by id."""
+
+    service: Service
+    configs: Mapping[int, tuple[VersionConfig, ...]]
+    rows: Mapping[str, InstanceRow]
+    failures: tuple[Failure, ...]
+    models: Mapping[str, Model]
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        return tuple(
+            Instance(
+                instance_id=row.id,
+                model_id=row.model_id,
+                fingerprint=row.fingerprint,
+                stage=Stage(row.stage),
+                created_at=row.created_at,
+                since=row.since,
+            )
+            for row in self.rows.values()
+        )
+
+    @property
+    def desired(self) -> Desired:
+        service = self.service
+        return Desired(
+            wanted=Wanted(service.wanted),
+            target=self.target(service.desired_revision),
+            serving=self._maybe(service.serving_revision),
+            live=self._maybe(service.live_revision),
+            since=service.wished_at,
+            given_up=service.given_up,
+        )
+
+    def _maybe(self, number: int | None) -> RevisionTarget | None:
+        return None if number is None else self.target(number)
+
+    def target(self, number: int) -> RevisionTarget:
+        return RevisionTarget(number, tuple(version_target(c) for c in self.configs[number]))
+
+
+def version_target(config: VersionConfig) -> VersionTarget:
+    """What the planner needs of a version's configuration."""
+    return VersionTarget(
+        model_id=config.model_id,
+        fingerprint=config.fingerprint,
+        count=config.instance_count,
+        weight=config.weight,
+        max_surge=config.max_surge,
+        max_unavailable=config.max_unavailable,
+        start_timeout_ms=config.deploy_timeout_s * 1000,
+        grace_ms=config.grace_s * 1000,
+    )
+
+
+async def load_state(session: AsyncSession, service_id: str, now: int) -> ServiceState | None:
+    """The service with its revisions, living instances, recent failures and models."""
+    service = await session.get(Service, service_id, populate_existing=True)
+    if service is None:
+        return None
+    numbers = {service.desired_revision, service.serving_revision, service.live_revision} - {None}
+    revisions = await session.scalars(
+        select(Revision).where(Revision.service_id == service_id, Revision.number.in_(numbers))
+    )
+    configs = {r.number: tuple(VersionConfig.from_json(c) for c in r.config) for r in revisions}
+    rows = list(
+        await session.scalars(
+            select(InstanceRow).where(
+                InstanceRow.service_id == service_id,
+                or_(
+                    InstanceRow.ended_at.is_(None),
+                    InstanceRow.failed & (InstanceRow.ended_at > now - FAILURE_MEMORY_MS),
+                ),
+            )
+        )
+    )
+    model_ids = {c.model_id for versions in configs.values() for c in versions}
+    models = await session.scalars(select(Model).where(Model.id.in_(model_ids)))
+    return ServiceState(
+        service=service,
+        configs=configs,
+        rows={row.id: row for row in rows if row.ended_at is None},
+        failures=tuple(
+            Failure(row.fingerprint, row.ended_at, row.message, row.decisive)
+            for row in rows
+            if row.ended_at is not None
+        ),
+        models={model.id: model for model in models},
+    )

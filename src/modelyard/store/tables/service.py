@@ -1,0 +1,162 @@
+"""Services, their revisions, instances, update logs and events."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from modelyard.store.tables.base import JsonArray, JsonObject, Millis, Table
+
+
+class Service(Table):
+    """One service: what is wanted of it, what is true of it, and who may act on it now.
+
+    API calls write the wish (``wanted``, ``desired_revision``, ``wished_at``) and bump
+    ``generation``; the loop, holding the lease, writes what came of it (``status``,
+    ``serving_revision``, ``live_revision``…), and only while ``generation`` is the one it read.
+    """
+
+    __tablename__ = "service"
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        Index("ix_service_check_at", "check_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str] = mapped_column(Text, default="")
+    infer_type: Mapped[str] = mapped_column(String(16))
+    workspace_id: Mapped[str] = mapped_column(String(64), default="0")
+    owner: Mapped[str] = mapped_column(String(64))
+    tenant: Mapped[str] = mapped_column(String(64))
+    additional_properties: Mapped[JsonObject | None]
+    policy: Mapped[str] = mapped_column(String(32))
+    schedule: Mapped[JsonObject | None]
+    due_time: Mapped[int | None] = mapped_column(Millis)
+
+    wanted: Mapped[str] = mapped_column(String(16))
+    desired_revision: Mapped[int]
+    wished_at: Mapped[int] = mapped_column(Millis)
+    given_up: Mapped[bool] = mapped_column(default=False)
+    generation: Mapped[int] = mapped_column(default=1)
+
+    serving_revision: Mapped[int | None]
+    live_revision: Mapped[int | None]
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    progress: Mapped[int] = mapped_column(default=0)
+    error_msg: Mapped[str] = mapped_column(Text, default="")
+
+    publish_at: Mapped[int] = mapped_column(Millis)
+    transition_at: Mapped[int] = mapped_column(Millis)
+    operation_time: Mapped[int] = mapped_column(Millis)
+    update_time: Mapped[int] = mapped_column(Millis)
+
+    lock_token: Mapped[str | None] = mapped_column(String(36))
+    lock_expires_at: Mapped[int | None] = mapped_column(Millis)
+    check_at: Mapped[int | None] = mapped_column(Millis)
+
+
+class Revision(Table):
+    """A full configuration, written once and never changed; ``config`` in canonical form."""
+
+    __tablename__ = "revision"
+
+    service_id: Mapped[str] = mapped_column(
+        ForeignKey("service.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    config: Mapped[JsonArray]
+    created_at: Mapped[int] = mapped_column(Millis)
+    created_by: Mapped[str] = mapped_column(String(64))
+
+
+class RevisionModel(Table):
+    """Which models a revision names: to find services by model, and models in use."""
+
+    __tablename__ = "revision_model"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["service_id", "number"], ["revision.service_id", "revision.number"], ondelete="CASCADE"
+        ),
+        Index("ix_revision_model_model_id", "model_id"),
+    )
+
+    service_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+
+
+class Instance(Table):
+    """A model instance on record, written before its process exists.
+
+    ``ended_at`` set: it is no more, and ``failed`` says whether that was against our will.
+    """
+
+    __tablename__ = "instance"
+    __table_args__ = (Index("ix_instance_service_id_ended_at", "service_id", "ended_at"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    service_id: Mapped[str] = mapped_column(ForeignKey("service.id", ondelete="CASCADE"))
+    revision: Mapped[int]
+    model_id: Mapped[str] = mapped_column(String(36))
+    fingerprint: Mapped[str] = mapped_column(String(16))
+    stage: Mapped[str] = mapped_column(String(16))
+    host: Mapped[str] = mapped_column(String(64), default="")
+    port: Mapped[int | None]
+    pid: Mapped[int | None]
+    created_at: Mapped[int] = mapped_column(Millis)
+    since: Mapped[int] = mapped_column(Millis)
+    ended_at: Mapped[int | None] = mapped_column(Millis)
+    failed: Mapped[bool] = mapped_column(default=False)
+    decisive: Mapped[bool] = mapped_column(default=False)
+    message: Mapped[str] = mapped_column(Text, default="")
+
+
+class UpdateLog(Table):
+    """One accepted configuration update and what became of it (services.md §9.4)."""
+
+    __tablename__ = "update_log"
+
+    service_id: Mapped[str] = mapped_column(
+        ForeignKey("service.id", ondelete="CASCADE"), primary_key=True
+    )
+    update_time: Mapped[int] = mapped_column(Millis, primary_key=True)
+    revision: Mapped[int]
+    result: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    closed_at: Mapped[int | None] = mapped_column(Millis)
+
+
+class Event(Table):
+    """Something a person should know about a service (services.md §9.5)."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("ix_event_service_id_occur_time", "service_id", "occur_time"),)
+
+    # SQLite numbers rows by itself only for plain INTEGER keys.
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    service_id: Mapped[str] = mapped_column(ForeignKey("service.id", ondelete="CASCADE"))
+    event_type: Mapped[str] = mapped_column(String(16))
+    event_info: Mapped[str] = mapped_column(Text)
+    occur_time: Mapped[int] = mapped_column(Millis)
+
+
+class Counter(Table):
+    """Predictions of one model since its service was created (services.md §9.3)."""
+
+    __tablename__ = "counter"
+
+    service_id: Mapped[str] = mapped_column(
+        ForeignKey("service.id", ondelete="CASCADE"), primary_key=True
+    )
+    model_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    invocations: Mapped[int] = mapped_column(Millis, default=0)
+    failures: Mapped[int] = mapped_column(Millis, default=0)

@@ -1,0 +1,86 @@
+"""The worker's environment: a clean base and the service's variables, nothing of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from modelyard_instance.spec import Spec
+
+MARK = "MODELYARD_INSTANCE_ID"
+"""Every process of an instance carries its id under this name, so that none is ever missed."""
+
+# What a process may need of the machine it runs on; none of these holds a secret of ours.
+_INHERITED = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ASCEND_RT_VISIBLE_DEVICES",
+)
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+# Where the packages that a worker imports lie, beside this one.
+_SHARED_PACKAGES = ("modelyard_instance", "model_service", "mms", "metric", "log")
+
+
+def base_environment(instance_id: str, source: Mapping[str, str]) -> dict[str, str]:
+    """The clean base for any process of the instance, out of the environment ``source``. Pure."""
+    base = {name: source[name] for name in _INHERITED if name in source}
+    base.setdefault("PATH", os.defpath)
+    base.setdefault("LANG", "C.UTF-8")
+    base[MARK] = instance_id
+    return base
+
+
+def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the worker of ``spec`` in ``folder``. Pure.
+
+    Numeric libraries get as many threads as the instance has whole cores, at least one. The
+    service's ``envs`` (services.md §3) win over everything but the instance's mark.
+    """
+    environment = base_environment(spec.instance_id, source)
+    environment.update(
+        {name: str(max(1, int(spec.cpu))) for name in _THREADS},
+        HOME=str(folder / "work"),
+        PYTHONUNBUFFERED="1",
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONIOENCODING="utf-8:backslashreplace",
+        PYTHONFAULTHANDLER="1",
+        MODEL_NAME=spec.model_name,
+        MODEL_VERSION=spec.model_version,
+        MODEL_TYPE=spec.model_type,
+    )
+    if spec.python:
+        environment["PYTHONPATH"] = str(folder / "lib")
+    environment.update({str(name): str(value) for name, value in spec.envs.items()})
+    environment[MARK] = spec.instance_id
+    return environment
+
+
+def lend_packages(folder: Path) -> None:
+    """Make what a worker imports reachable for a foreign interpreter, and nothing else of ours.
+
+    Links in ``folder/lib``, which ``worker_environment`` puts on ``PYTHONPATH`` when the spec names
+    an interpreter.
+    """
+    library = folder / "lib"
+    library.mkdir(exist_ok=True)
+    here = Path(__file__).resolve().parent.parent
+    for name in _SHARED_PACKAGES:
+        link = library / name
+        if not link.is_symlink():
+            link.symlink_to(here / name)

@@ -1,0 +1,146 @@
+"""The front process: its port, its signals, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from modelyard_instance.apis import BadConfig, read_apis
+from modelyard_instance.app import App
+from modelyard_instance.logs import LogStream, RotatingLog
+from modelyard_instance.spec import BadSpec, Spec, read_spec
+from modelyard_instance.state import StateFile, take_lock
+from modelyard_instance.supervisor import Supervisor
+
+_BACKLOG = 2048
+_QUIET_S = 0.3
+_STEP_S = 0.05
+_PARTING_S = 1.0
+# Longer than Envoy keeps an idle connection, so that it is never we who close under its hands.
+_KEEP_ALIVE_S = 3700
+
+
+def run(folder: Path) -> int:
+    """Serve the instance in ``folder`` until SIGTERM and the drain after it; the exit status."""
+    try:
+        spec = read_spec(folder)
+    except BadSpec as error:
+        print(error, file=sys.stderr)
+        return 2
+    lock = take_lock(folder)
+    if lock is None:
+        return 0
+    log = RotatingLog(Path(spec.log_file) if spec.log_file else folder / "instance.log")
+    sys.stdout = sys.stderr = LogStream(log)
+    uvloop.run(_Front(spec, folder, log).serve())
+    return 0
+
+
+def _bind() -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(_BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+class _Front:
+    def __init__(self, spec: Spec, folder: Path, log: RotatingLog) -> None:
+        self._spec = spec
+        self._folder = folder
+        self._log = log
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        asked_to_end = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked_to_end.set)
+        sock = _bind()
+        self._state = StateFile(
+            self._folder,
+            instance_id=self._spec.instance_id,
+            service_id=self._spec.service_id,
+            model_id=self._spec.model_id,
+            port=sock.getsockname()[1],
+        )
+        self._supervisor = Supervisor(self._spec, self._folder, self._log, self._tell)
+        trouble = ""
+        try:
+            apis = read_apis(self._spec.model_dir)
+        except BadConfig as error:
+            apis, trouble = {}, str(error)
+        self._app = App(self._spec, apis, self._supervisor)
+        self._tell()
+        connections = ServerState()
+        server = await _listen(self._app, connections, sock)
+        if trouble:
+            self._supervisor.fail(trouble)
+        else:
+            self._supervisor.start()
+        await asked_to_end.wait()
+        await self._drain()
+        self._supervisor.abandon()
+        await _hang_up(server, connections)
+        await self._supervisor.close()
+
+    def _tell(self) -> None:
+        phase, message = self._app.phase, self._supervisor.message
+        try:
+            self._state.write(phase, message)
+        except OSError as error:
+            # The disk may be full; /health still tells.
+            self._log.write("front", f"state.json not written: {error}".encode())
+        self._log.write("front", f"{phase} {message}".rstrip().encode())
+
+    async def _drain(self) -> None:
+        """Serve whatever still comes until it has been quiet, at the longest ``drain_grace_s``."""
+        app, loop = self._app, asyncio.get_running_loop()
+        app.draining = True
+        self._tell()
+        begin = loop.time()
+        deadline = begin + self._spec.drain_grace_s
+        while loop.time() < deadline:
+            if app.inflight == 0 and loop.time() - max(begin, app.last_end) >= _QUIET_S:
+                return
+            await asyncio.sleep(_STEP_S)
+
+
+async def _listen(app: App, connections: ServerState, sock: socket.socket) -> asyncio.Server:
+    config = Config(
+        app,
+        interface="asgi3",
+        http=HttpToolsProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+    )
+    config.load()
+    # Not uvicorn.Server: it wakes ten times a second, and takes the signals for itself.
+    return await asyncio.get_running_loop().create_server(
+        lambda: HttpToolsProtocol(config=config, server_state=connections, app_state={}),
+        sock=sock,
+        backlog=_BACKLOG,
+    )
+
+
+async def _hang_up(server: asyncio.Server, connections: ServerState) -> None:
+    server.close()
+    for connection in list(connections.connections):
+        connection.shutdown()
+    if connections.tasks:
+        await asyncio.wait(connections.tasks, timeout=_PARTING_S)

@@ -1,0 +1,90 @@
+"""One request of the worker: bytes to ``data``, the script, its result to bytes."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from dataclasses import dataclass
+
+from modelyard_instance.codec import encode
+from modelyard_instance.services import SingleNodeService
+from modelyard_instance.shapes import (
+    JSON,
+    BadRequest,
+    answer_body,
+    form_data,
+    json_data,
+    with_query,
+    wrapped,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the front."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+
+    def header(self) -> bytes:
+        """The frame's header; nothing for the usual case."""
+        if self.status == 200 and self.content_type == JSON:
+            return b""
+        return json.dumps({"status": self.status, "type": self.content_type}).encode()
+
+
+def model_error(error: BaseException, status: int) -> Answer:
+    """The script's failure in the model layer's shape (models.md §4.2), with its reason."""
+    reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    content = {
+        "erno": "MR.0105",
+        "msg": "Recognition failed",
+        "words_result": {},
+        "reason": reason[:1000],
+    }
+    return Answer(encode(content), status)
+
+
+def bad_request(reason: str) -> Answer:
+    """400 ModelArts.4105 (inference.md §1.6)."""
+    message = f"The request body is malformed: {reason}."
+    return Answer(encode({"error_code": "ModelArts.4105", "error_msg": message}), 400)
+
+
+def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
+    """Answer one request; whatever the script raises becomes an answer, and goes to the log."""
+    try:
+        data, request = _data(service, header, body)
+    except BadRequest as error:
+        return bad_request(str(error))
+    try:
+        result = service.inference(data)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
+    try:
+        if service.raw_text:
+            result = wrapped(result, request)
+        content, kind = answer_body(result)
+    except Exception as error:
+        traceback.print_exc()
+        return model_error(error, 500)
+    return Answer(content, 200, kind)
+
+
+def _data(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
+    """``data`` for the script, and the parsed request. Raises ``BadRequest``."""
+    more = json.loads(header) if header else {}
+    query = more.get("query", {})
+    if "parts" in more:
+        if service.raw_text:
+            raise BadRequest(f"{type(service).__name__} takes JSON, not a form (models.md §4.3)")
+        data = with_query(form_data(more["parts"], body), query)
+        return data, data
+    if not body:
+        return (json.dumps(query), query) if service.raw_text else (query, query)
+    request = json_data(body)
+    if service.raw_text:
+        return body.decode("utf-8-sig"), request
+    return with_query(request, query), request

@@ -1,0 +1,139 @@
+"""One worker process, as the front sees it: frames in and out, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from modelyard_instance.environment import lend_packages, worker_environment
+from modelyard_instance.frames import FrameBuffer, prefix
+from modelyard_instance.logs import LogPump, RotatingLog
+from modelyard_instance.spec import Spec
+
+_PARTING_S = 1.0
+
+OnFrame = Callable[[bytes, bytes], None]
+
+
+def describe_exit(code: int) -> str:
+    """What an exit status says, in words. Pure."""
+    if code >= 0:
+        return f"it exited with status {code}"
+    try:
+        return f"it was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was killed by signal {-code}"
+
+
+class _Frames(asyncio.Protocol):
+    """The front's end of the socket pair."""
+
+    def __init__(self, on_frame: OnFrame) -> None:
+        self._on_frame = on_frame
+        self._buffer = FrameBuffer()
+
+    def data_received(self, data: bytes) -> None:
+        for header, body in self._buffer.feed(data):
+            self._on_frame(header, body)
+
+
+class WorkerProcess:
+    """A worker that has been started. ``ended`` is its cause of death, once it is dead."""
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        socket_transport: asyncio.Transport,
+        log_transport: asyncio.ReadTransport,
+    ) -> None:
+        self._child = child
+        self._socket = socket_transport
+        self._log = log_transport
+        self._loop = asyncio.get_running_loop()
+        self.pid = child.pid
+        self.ended: asyncio.Future[str] = self._loop.create_future()
+        # A pidfd, because a worker's forgotten children may hold its socket open after its death.
+        self._pidfd = os.pidfd_open(child.pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    @classmethod
+    async def start(
+        cls, spec: Spec, folder: Path, log: RotatingLog, on_frame: OnFrame
+    ) -> WorkerProcess:
+        """Start a worker for ``spec``. Raises ``OSError`` when no process can be made."""
+        loop = asyncio.get_running_loop()
+        (folder / "work").mkdir(exist_ok=True)
+        if spec.python:
+            lend_packages(folder)
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe()
+        try:
+            child = _launch(spec, folder, theirs.fileno(), write_end)
+        except OSError:
+            ours.close()
+            os.close(read_end)
+            raise
+        finally:
+            theirs.close()
+            os.close(write_end)
+        ours.setblocking(False)
+        transport, _ = await loop.create_unix_connection(lambda: _Frames(on_frame), sock=ours)
+        pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), os.fdopen(read_end, "rb", 0))
+        return cls(child, transport, pump)
+
+    def send(self, header: bytes, body: bytes) -> None:
+        """Send one frame; one write."""
+        self._socket.writelines((prefix(header, body), header, body))
+
+    def kill(self) -> None:
+        """End the worker and the processes of its group now."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Let the worker end by itself, briefly, then end it."""
+        self._socket.close()
+        await asyncio.wait([self.ended], timeout=_PARTING_S)
+        if not self.ended.done():
+            self.kill()
+            await self.ended
+
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        # The leader is a zombie until ``wait``, so the group's number is still its own.
+        self.kill()
+        code = self._child.wait()
+        self._socket.close()
+        self.ended.set_result(describe_exit(code))
+
+
+def _launch(spec: Spec, folder: Path, channel: int, output: int) -> subprocess.Popen[bytes]:
+    # From the main thread, always: PDEATHSIG follows the thread that made the child.
+    return subprocess.Popen(
+        [
+            spec.python or sys.executable,
+            "-m",
+            "modelyard_instance.worker",
+            "--dir",
+            str(folder),
+            "--channel",
+            str(channel),
+            "--front",
+            str(os.getpid()),
+        ],
+        env=worker_environment(spec, folder, os.environ),
+        cwd=folder / "work",
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=(channel,),
+        process_group=0,
+    )

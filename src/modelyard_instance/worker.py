@@ -1,0 +1,72 @@
+"""``python -m modelyard_instance.worker``: the process that holds the model.
+
+Loads the package, says ``ready`` or ``failed`` to the front, then answers one request after the
+other until the front hangs up. Standard library only (and ``orjson`` where it can be imported).
+The package is reached under ``spec.package_dir``; a runtime that can give a process its own view
+of the file system (containers, mount namespaces) may show it under ``/home/mind`` as well, where
+some packages look (models.md §9).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+from modelyard_instance.frames import Channel
+from modelyard_instance.handler import handle
+from modelyard_instance.loader import explain, load
+from modelyard_instance.spec import read_spec
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with(front: int) -> None:
+    """Be killed when the front's main thread ends, also while computing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != front:
+        os._exit(1)
+
+
+def main() -> int:
+    """Exit status: 0 the front hung up, 1 the package could not be loaded."""
+    parser = argparse.ArgumentParser(prog="modelyard_instance.worker")
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--front", type=int, required=True)
+    arguments = parser.parse_args()
+    _die_with(arguments.front)
+    channel = Channel(socket.socket(fileno=arguments.channel))
+    spec = read_spec(arguments.dir)
+    os.chdir(arguments.dir / "work")
+    # ``-m`` put the current folder there; the package's files must not be shadowed by scratch ones.
+    sys.path[:] = [one for one in sys.path if one not in ("", str(Path.cwd()))]
+    sys.argv = ["modelyard_instance.worker"]
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        service = load(spec)
+    except BaseException as error:
+        traceback.print_exc()
+        message = explain(error, spec.model_dir)
+        channel.send(json.dumps({"event": "failed", "message": message}).encode(), b"")
+        return 1
+    gc.collect()
+    gc.freeze()
+    channel.send(b'{"event": "ready"}', b"")
+    while (frame := channel.receive()) is not None:
+        answer = handle(service, *frame)
+        channel.send(answer.header(), answer.body)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

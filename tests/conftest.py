@@ -1,0 +1,45 @@
+"""Fixtures that any test may ask for; the stack's parts start only when one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from model_folders import write_package
+from stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A platform shared by the worker's tests: name your services uniquely, leave it running."""
+    with Stack() as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_stack() -> Iterator[Stack]:
+    """A platform of the test's own, to break as it likes."""
+    with Stack() as running:
+        yield running
+
+
+@pytest.fixture
+def make_package(tmp_path: Path) -> Callable[..., Path]:
+    """``make_package(version, script=None)``: a small package's folder (``model_folders``)."""
+
+    def make(version: str = "0.0.1", script: str | None = None) -> Path:
+        number = sum(1 for _ in tmp_path.glob("package-*"))
+        return write_package(tmp_path / f"package-{number}", version, script)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Packages ``0.0.1``, ``0.0.2`` and ``0.0.3`` that answer their version."""
+    folder = tmp_path_factory.mktemp("packages")
+    return {
+        version: write_package(folder / version, version) for version in ("0.0.1", "0.0.2", "0.0.3")
+    }

@@ -1,0 +1,133 @@
+"""Flags over environment over what a running platform was started with over defaults."""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from modelyard.cli.credentials import (
+    Credentials,
+    checked_settings,
+    export_lines,
+    exports,
+    find_credentials,
+)
+from modelyard.cli.failures import CliError
+from modelyard.cli.lifecycle.wanted import (
+    Wanted,
+    as_started,
+    exclusive,
+    forget_wanted,
+    read_wanted,
+    write_wanted,
+)
+from modelyard.cli.platform_commands import started_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("MODELYARD_", "OS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MODELYARD_HOME", str(tmp_path / "default"))
+
+
+def credentials(**changes: str) -> Credentials:
+    values = {
+        "auth_url": "http://127.0.0.1:8700/v3",
+        "region": "local",
+        "domain_name": "acme",
+        "user_name": "admin",
+        "password": "pass word's $HOME",
+        "project_name": "local",
+        "project_id": "p" * 32,
+        "source": "a file",
+    }
+    return Credentials(**{**values, **changes})
+
+
+def test_flag_beats_environment_beats_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert started_settings(tmp_path).port == 8700
+    monkeypatch.setenv("MODELYARD_PORT", "9001")
+    assert started_settings(tmp_path).port == 9001
+    assert started_settings(tmp_path, port=9002).port == 9002
+    assert started_settings(tmp_path, port=9002).home == tmp_path
+
+
+def test_a_started_home_remembers_its_settings_until_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = checked_settings({"home": tmp_path, "port": 9003, "object_store": "here"})
+    first.prepare_home()
+    write_wanted(first, Wanted.of(first))
+    assert started_settings(tmp_path).port == 9003
+    assert started_settings(tmp_path).objects == str(Path("here").absolute())
+    monkeypatch.setenv("MODELYARD_PORT", "9004")
+    assert started_settings(tmp_path).port == 9004
+    forget_wanted(first)
+    assert read_wanted(first) is None
+    assert as_started({"home": tmp_path}, first) == {"home": tmp_path}
+
+
+def test_flags_reach_the_control_plane_by_its_environment(tmp_path: Path) -> None:
+    settings = checked_settings({"home": tmp_path, "port": 9005, "database_url": "sqlite:///x"})
+    assert Wanted.of(settings).environment(settings.home) == {
+        "MODELYARD_HOME": str(tmp_path),
+        "MODELYARD_HOST": "127.0.0.1",
+        "MODELYARD_PORT": "9005",
+        "MODELYARD_DATABASE_URL": "sqlite:///x",
+        "MODELYARD_OBJECT_STORE": "",
+    }
+
+
+def test_a_difference_names_the_setting_but_no_database_password() -> None:
+    mine = Wanted("127.0.0.1", "1", "postgresql://u:secret@h/d", "")
+    assert mine.difference(mine) == ""
+    assert mine.difference(Wanted("127.0.0.1", "2", mine.database_url, "")) == "port: 1, not 2"
+    assert mine.difference(Wanted("127.0.0.1", "1", "", "")) == "database_url"
+
+
+def test_a_bad_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELYARD_PORT", "70000")
+    with pytest.raises(CliError, match="MODELYARD_PORT"):
+        checked_settings({})
+
+
+def test_only_one_up_at_a_time(tmp_path: Path) -> None:
+    settings = checked_settings({"home": tmp_path})
+    settings.prepare_home()
+    with exclusive(settings), pytest.raises(CliError, match="Another"):  # noqa: SIM117
+        with exclusive(settings, timeout_s=0.1):
+            pass
+    with exclusive(settings, timeout_s=0.1):
+        pass
+
+
+def test_the_home_named_beats_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    document = {"auth_url": "http://127.0.0.1:1/v3", "user_name": "file", "password": "x"}
+    (tmp_path / "credentials.json").write_text(json.dumps(document))
+    for name, value in exports(credentials(user_name="env")).items():
+        monkeypatch.setenv(name, value)
+    assert find_credentials(tmp_path).user_name == "file"
+    found = find_credentials(None)
+    assert (found.user_name, found.address) == ("env", "http://127.0.0.1:8700")
+
+
+def test_missing_credentials_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(CliError, match="modelyard up"):
+        find_credentials(tmp_path)
+
+
+def test_exports_survive_the_shell() -> None:
+    lines = export_lines(exports(credentials()))
+    script = f'eval $(printf %s {shlex.quote(lines)}); printf "%s|%s" "$OS_PASSWORD" "$OS_AUTH_URL"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "pass word's $HOME|http://127.0.0.1:8700/v3"

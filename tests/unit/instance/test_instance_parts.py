@@ -1,0 +1,123 @@
+"""Environment, log, spec and back-off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelyard_instance.environment import lend_packages, worker_environment
+from modelyard_instance.logs import LogStream, RotatingLog
+from modelyard_instance.process import describe_exit
+from modelyard_instance.spec import BadSpec, Spec, read_spec
+from modelyard_instance.supervisor import backoff_s
+
+SPEC = Spec(
+    "i-1",
+    "s",
+    "p",
+    "m",
+    "flowers",
+    "0.0.1",
+    "PyTorch",
+    "/pkg",
+    envs={"LEVEL": "info", "MODELYARD_INSTANCE_ID": "forged", "OMP_NUM_THREADS": "7"},
+    cpu=2.5,
+)
+
+
+def test_the_environment_is_clean_but_for_the_services_own() -> None:
+    ours = {
+        "PATH": "/bin",
+        "MODELYARD_ADMIN_PASSWORD": "secret",
+        "MODELYARD_DATABASE_URL": "postgresql://u:secret@h/d",
+        "OS_PASSWORD": "secret",
+        "HOME": "/root",
+        "PYTHONPATH": "/elsewhere",
+    }
+    found = worker_environment(SPEC, Path("/run/i-1"), ours)
+    assert "secret" not in str(found)
+    assert "PYTHONPATH" not in found
+    assert found["PATH"] == "/bin"
+    assert found["HOME"] == "/run/i-1/work"
+    assert found["LEVEL"] == "info"
+    assert found["MODELYARD_INSTANCE_ID"] == "i-1"
+    assert found["MKL_NUM_THREADS"] == "2"
+    assert found["OMP_NUM_THREADS"] == "7"
+    assert found["MODEL_NAME"] == "flowers"
+
+
+def test_a_small_share_of_a_core_still_gets_one_thread() -> None:
+    spec = Spec("i", "s", "p", "m", "n", "0.0.1", "PyTorch", "/pkg", cpu=0.25)
+    assert worker_environment(spec, Path("/x"), {})["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_foreign_interpreter_sees_only_what_it_needs(tmp_path: Path) -> None:
+    lend_packages(tmp_path)
+    lend_packages(tmp_path)
+    names = {one.name for one in (tmp_path / "lib").iterdir()}
+    assert names == {"modelyard_instance", "model_service", "mms", "metric", "log"}
+    assert (tmp_path / "lib" / "model_service" / "log.py").is_file()
+
+
+def test_the_log_rotates_by_size_and_stamps_each_line(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "x.log"
+    log = RotatingLog(path, limit=200, kept=3)
+    for number in range(20):
+        log.write("model", b"line %d\nand more" % number)
+    log.close()
+    assert {one.name for one in path.parent.iterdir()} == {"x.log", "x.log.1", "x.log.2"}
+    assert all(one.stat().st_size <= 200 for one in path.parent.iterdir())
+    last = path.read_text().splitlines()[-1]
+    assert last.endswith("Z model and more")
+    assert last[:2] == "20"
+
+
+def test_a_flood_is_dropped_with_a_count(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    log = RotatingLog(path)
+    for _ in range(10):
+        log.write("model", b"x" * (1 << 20))
+    log._second -= 1
+    log.write("model", b"after")
+    log.close()
+    assert "bytes of output were dropped" in path.read_text()
+    assert path.stat().st_size < 5 * (1 << 20)
+
+
+def test_prints_of_the_front_reach_the_log(tmp_path: Path) -> None:
+    log = RotatingLog(tmp_path / "x.log")
+    print("a\nb", "c", file=LogStream(log))
+    log.close()
+    lines = (tmp_path / "x.log").read_text().splitlines()
+    assert [one.split(" ", 2)[2] for one in lines] == ["a", "b c"]
+
+
+def test_a_spec_is_checked(tmp_path: Path) -> None:
+    names = "service_id project_id model_id model_name model_type package_dir"
+    content = dict.fromkeys(names.split(), "x")
+    path = tmp_path / "spec.json"
+    with pytest.raises(BadSpec, match=r"spec\.json"):
+        read_spec(tmp_path)
+    path.write_text(json.dumps({**content, "instance_id": "a", "model_version": "0.0.1", "new": 1}))
+    assert read_spec(tmp_path).instance_id == "a"
+    path.write_text(json.dumps({**content, "instance_id": "a\r\nb", "model_version": "0.0.1"}))
+    with pytest.raises(BadSpec, match="instance_id"):
+        read_spec(tmp_path)
+    path.write_text(json.dumps(content))
+    with pytest.raises(BadSpec, match="instance_id"):
+        read_spec(tmp_path)
+
+
+def test_the_first_restart_is_immediate_and_the_wait_is_bounded() -> None:
+    waits = [backoff_s(number) for number in range(1, 40)]
+    assert waits[0] == 0
+    assert waits == sorted(waits)
+    assert waits[-1] == 30
+
+
+def test_exits_are_told_in_words() -> None:
+    assert describe_exit(3) == "it exited with status 3"
+    assert describe_exit(-9) == "it was killed by SIGKILL"
+    assert describe_exit(-99) == "it was killed by signal 99"

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
-from modelyard.api.routes import all_routers
+from modelyard.api.routers import all_routers
 from modelyard.clock import SystemClock
 from modelyard.control.health import HealthWatch
 from modelyard.control.loop import Loop

@@ -281,7 +281,9 @@ async def exchange(port: int, request: bytes, timeout_s: float = 20.0) -> Answer
         try:
             first, headers = await _head(reader)
             status = int(first.split(" ")[1])
-            if "content-length" in headers or "transfer-encoding" in headers:
+            if not request.startswith(b"HEAD ") and (
+                "content-length" in headers or "transfer-encoding" in headers
+            ):
                 body = await _body(reader, headers)
             else:
                 body = b""

@@ -307,6 +307,7 @@ async def test_administration_refuses_what_is_wrong(yard: Catalogue) -> None:
         ("PUT", f"/v3/projects/{ann.project_id}/users/nope/roles/member", None, 404),
         ("DELETE", f"{roles}/admin", None, 404),
         ("GET", "/v3/users/%00", None, 400),
+        ("GET", "/v3/users?name=a%00", None, 400),
     ]
     for method, path, body, status in wrong:
         more = {} if body is None else {"json": body}

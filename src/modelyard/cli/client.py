@@ -60,7 +60,11 @@ class Client:
         self.credentials = credentials
         self.watch = watch
         self._http = httpx.Client(
-            base_url=credentials.address, timeout=_TIMEOUT, trust_env=False, http2=False
+            base_url=credentials.address,
+            timeout=_TIMEOUT,
+            trust_env=False,
+            # Loading the system's certificates takes longer than most commands.
+            verify=credentials.address.startswith("https://"),
         )
         self._token = ""
         self._project_id = credentials.project_id

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from modelyard.cli.failures import CliError
 
-
 # What reads a pipe wants whole lines, whatever a terminal's width would be.
 _PIPE_WIDTH = 300
 

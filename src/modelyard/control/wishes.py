@@ -48,29 +48,18 @@ class Wishes:
 
     async def create(self, author: Author, body: object) -> str:
         """A new service; its id. Raises ``InvalidRequest`` or ``Conflict`` (services.md §2)."""
-        async with self.database.read() as session:
+        async with self.database.write() as session:
             facts = await self._facts(session, author.project_id, body)
-        wish, problems = read_create(body, facts)
-        if wish is None:
-            raise refuse(problems)
-        now = self.clock.now_ms()
-        service = _new_service(self.clock.new_uuid(), author, wish, now)
-        taken = Conflict(
-            f"service_name: a service named {wish.name!r} exists. Choose another name.",
-            field="service_name",
-        )
-        try:
-            async with self.database.write() as session:
-                if await store.name_is_taken(session, author.project_id, wish.name):
-                    raise taken
-                session.add(service)
-                await session.flush()
-                store.add_revision(session, service.id, 1, wish.config, author.user_id, now)
-                journal.event(session, service.id, "start to deploy service", now)
-                _tell_auto_stop(session, service, now)
-        except IntegrityError:
-            raise taken from None
-        return service.id
+            wish, problems = read_create(body, facts)
+            if wish is None:
+                raise refuse(problems)
+            now = self.clock.now_ms()
+            service = _new_service(self.clock.new_uuid(), author, wish, now)
+            await _add(session, service)
+            store.add_revision(session, service.id, 1, wish.config, author.user_id, now)
+            journal.event(session, service.id, "start to deploy service", now)
+            _tell_auto_stop(session, service, now)
+            return service.id
 
     async def update(self, author: Author, service_id: str, body: object) -> int | None:
         """Change a service; the update's time (ms) when the configuration was changed, else None.
@@ -121,7 +110,7 @@ class Wishes:
             _require(service, Action.DESCRIBE)
 
     async def _facts(self, session: AsyncSession, project_id: str, body: object) -> Facts:
-        models = await find_models(session, project_id, _model_ids(body))
+        models = await find_models(session, project_id, _model_ids(body), lock=True)
         return Facts(
             models={
                 model_id: ModelFacts(model_id, m.name, m.version, m.status, tuple(m.install_type))
@@ -138,6 +127,20 @@ def _model_ids(body: object) -> list[str]:
     items = config if isinstance(config, list) else []
     named = {item.get("model_id") for item in items[:CONFIG_LIMIT] if isinstance(item, dict)}
     return sorted(model_id for model_id in named if isinstance(model_id, str))
+
+
+async def _add(session: AsyncSession, service: Service) -> None:
+    taken = Conflict(
+        f"service_name: a service named {service.name!r} exists. Choose another name.",
+        field="service_name",
+    )
+    if await store.name_is_taken(session, service.project_id, service.name):
+        raise taken
+    session.add(service)
+    try:
+        await session.flush()
+    except IntegrityError:  # Somebody else took the name since we looked.
+        raise taken from None
 
 
 async def _get(session: AsyncSession, project_id: str, service_id: str) -> Service:

@@ -26,7 +26,7 @@ from modelyard.gateway.xds import Sent, XdsServer
 from modelyard.settings import Settings
 
 _ACK_S = 10.0
-_READY_S = 20.0
+_READY_S = 60.0  # with thousands of services the first configuration takes seconds
 _DRAIN_S = 5.0
 # Envoy's acknowledgement does not mean that a request routed a moment before has reached its
 # instance. Whoever takes instances away may stop them when ``publish`` returns, so it gives such

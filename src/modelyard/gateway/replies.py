@@ -53,7 +53,8 @@ def local_replies() -> dict[str, object]:
             },
         },
         _reply(
-            _details(f"{refused}{{Jwt_is_missing"),
+            f"{_details(f'{refused}{{Jwt_is_missing')} || "
+            f'{_details(refused)} && request.headers["{names.TOKEN_HEADER}"] == ""',
             401,
             "0201",
             f"The X-Auth-Token header is missing. {token_help}",
@@ -96,7 +97,7 @@ def local_replies() -> dict[str, object]:
             "4205",
             "The request did not arrive completely in time.",
         ),
-        _reply("response.code == 501", 501, "APIG.0201", "The request's encoding is not supported."),
+        _reply("response.code == 501", 501, "APIG.0201", "This encoding is not supported."),
         _reply("response.code == 426", 426, "APIG.0201", "Use HTTP/1.1 or HTTP/2."),
         _reply(
             "response.code >= 500",

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +24,9 @@ from modelyard.objects.paths import ObjectPath
 from modelyard.objects.transfer import Limits, TransferPlan, plan_transfer
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config
+    from obstore.store import RetryConfig, S3Config
 
+_RETRIES: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 _CHUNK = 4 * 1024 * 1024
 
 
@@ -209,6 +211,7 @@ class Objects:
             prefix=prefix if inside else None,
             config=config,
             client_options={"allow_http": url.scheme == "http"},
+            retry_config=_RETRIES,
         )
 
 

@@ -158,7 +158,7 @@ class _Checker:
             if key in _UNSUPPORTED:
                 self._refuse(key, _UNSUPPORTED[key], "Leave it out.")
             elif key not in _KNOWN:
-                self._refuse(key[:64], "is not a field of this call", "Leave it out.")
+                self._refuse(key[:64] or "''", "is not a field of this call", "Leave it out.")
         # Packages are always copied, so only the other wish cannot be met.
         if str(self.body.get("source_copy", "true")).lower() != "true":
             self._refuse("source_copy", "false is for images only", "Leave it out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from modelyard.store.tables.service import (
     Service,
     UpdateLog,
 )
+
+
+_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,9 @@ async def find_service(
     session: AsyncSession, project_id: str, service_id: str, *, lock: bool = False
 ) -> Service | None:
     """The project's service of that id; with ``lock`` nobody else changes it until we are done."""
+    # Anything may stand in a path; only what can be an id is looked up.
+    if not _ID.fullmatch(service_id):
+        return None
     statement = select(Service).where(Service.id == service_id, Service.project_id == project_id)
     if lock:
         statement = statement.with_for_update()

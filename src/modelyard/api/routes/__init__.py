@@ -1,19 +1,1 @@
 """The HTTP routes, one thin module per resource."""
-
-from __future__ import annotations
-
-from fastapi import APIRouter
-
-from modelyard.api.routes import discovery, iam, iam_admin, models, resources, services
-
-
-def all_routers() -> list[APIRouter]:
-    """Every router, the fixed paths before those that would swallow them."""
-    return [
-        discovery.router,
-        iam.router,
-        iam_admin.router,
-        models.router,
-        resources.router,
-        services.router,
-    ]

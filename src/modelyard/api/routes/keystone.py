@@ -30,7 +30,7 @@ class IdentityRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             # No name or id holds one, and PostgreSQL cannot even compare with it.
-            if "\x00" in request.url.path + str(request.query_params.values()):
+            if "\x00" in "".join((request.url.path, *request.query_params.values())):
                 return identity_error(400, "The URL holds a NUL character.")
             try:
                 return await handle(request)

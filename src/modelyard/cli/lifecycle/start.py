@@ -30,7 +30,7 @@ from modelyard.processes import (
 )
 from modelyard.settings import Settings
 
-_POLL_S = 0.05
+_POLL_S = 0.1
 
 Say = Callable[[str], None]
 
@@ -155,7 +155,7 @@ def _wait_for_answer(
         parts = find_parts(settings)
         if parts.gateway is None:
             say("waiting for the gateway")
-        elif answers(settings.address):
+        elif answers(settings):
             return
         else:
             say(f"waiting for an answer at {settings.address}")

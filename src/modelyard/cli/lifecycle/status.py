@@ -59,7 +59,7 @@ def look(settings: Settings) -> PlatformStatus:
         address=settings.address,
         control_plane=parts.control_plane,
         gateway=parts.gateway,
-        answers=up and answers(settings.address),
+        answers=up and answers(settings),
         instances=tuple(asyncio.run(_instances(settings))),
     )
 

@@ -1,0 +1,38 @@
+"""A gateway without Envoy: remembers what was published, and may be away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from modelyard.domain.traffic import ServiceTraffic
+from modelyard.errors import GatewayTimeout
+
+
+@dataclass
+class FakeGateway:
+    """Satisfies ``control.ports.Gateway``. ``history``: every change, in order."""
+
+    away: bool = False
+    traffic: dict[str, ServiceTraffic] = field(default_factory=dict)
+    history: list[ServiceTraffic] = field(default_factory=list)
+
+    async def publish(self, traffic: ServiceTraffic) -> None:
+        if self.away:
+            raise GatewayTimeout("The gateway is away.")
+        if self.traffic.get(traffic.service_id) != traffic:
+            self.traffic[traffic.service_id] = traffic
+            self.history.append(traffic)
+
+    async def withdraw(self, service_id: str) -> None:
+        if self.away:
+            raise GatewayTimeout("The gateway is away.")
+        self.traffic.pop(service_id, None)
+
+    def endpoints(self, service_id: str) -> set[str]:
+        """Ids of the instances that get traffic."""
+        traffic = self.traffic.get(service_id)
+        versions = traffic.versions if traffic else ()
+        return {endpoint.instance_id for version in versions for endpoint in version.endpoints}
+
+    def weights(self, service_id: str) -> dict[str, int]:
+        return {v.model_id: v.weight for v in self.traffic[service_id].versions}

@@ -1,0 +1,310 @@
+"""The real passes on a real database, over a runtime and a gateway in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from modelyard.control.service_pass import Parts, service_pass
+from modelyard.control.wishes import Author, Wishes
+from modelyard.domain.instance import Phase
+from modelyard.errors import StateForbids
+from modelyard.settings import Settings
+from modelyard.store.database import Database
+from modelyard.store.migrate import migrate
+from modelyard.store.tables.model import Model
+from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
+from modelyard.testing.clock import FakeClock
+from modelyard.testing.gateway import FakeGateway
+from modelyard.testing.runtime import FakeRuntime
+
+AUTHOR = Author(project_id="p" * 32, user_id="u" * 32, domain_id="d" * 32)
+M1, M2 = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+
+
+def version(model_id: str, weight: int, count: int = 1, **more: Any) -> dict[str, Any]:
+    return {
+        "model_id": model_id,
+        "weight": weight,
+        "specification": "modelarts.vm.cpu.2u",
+        "instance_count": count,
+        **more,
+    }
+
+
+class Bench:
+    """A database, a loop's parts, and short ways to use them."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.clock = FakeClock()
+        self.runtime = FakeRuntime()
+        self.gateway = FakeGateway()
+        self.database = database
+        self.parts = Parts(settings, database, self.clock, self.runtime, self.gateway)
+        self.wishes = Wishes(settings, database, self.clock)
+
+    async def create(self, *config: dict[str, Any], **more: Any) -> str:
+        body = {"service_name": "svc", "infer_type": "real-time", "config": list(config), **more}
+        return await self.wishes.create(AUTHOR, body)
+
+    async def update(self, service_id: str, **body: Any) -> int | None:
+        return await self.wishes.update(AUTHOR, service_id, body)
+
+    async def settle(self, service_id: str, passes: int = 30) -> None:
+        """Run passes as the loop would, until nothing is due within a minute."""
+        for _ in range(passes):
+            at = await service_pass(self.parts, service_id)
+            if at is None or at > self.clock.now_ms() + 60_000:
+                return
+            self.clock.now = max(self.clock.now + 1, at)
+        raise AssertionError("the service does not come to rest")
+
+    async def service(self, service_id: str) -> Service:
+        async with self.database.read() as session:
+            found = await session.get(Service, service_id)
+        assert found is not None
+        return found
+
+    async def logs(self, service_id: str) -> list[UpdateLog]:
+        async with self.database.read() as session:
+            statement = select(UpdateLog).where(UpdateLog.service_id == service_id)
+            return list(await session.scalars(statement.order_by(UpdateLog.update_time)))
+
+    async def events(self, service_id: str) -> list[str]:
+        async with self.database.read() as session:
+            statement = select(Event).where(Event.service_id == service_id).order_by(Event.id)
+            return [event.event_info for event in await session.scalars(statement)]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    settings = Settings(home=tmp_path)
+    settings.prepare_home()
+    database = Database(settings.database)
+    await migrate(database)
+    async with database.write() as session:
+        for model_id, number in ((M1, "0.0.1"), (M2, "0.0.2")):
+            session.add(
+                Model(
+                    id=model_id,
+                    project_id=AUTHOR.project_id,
+                    name="m",
+                    version=number,
+                    version_order=1,
+                    model_type="Custom",
+                    status="published",
+                    owner=AUTHOR.user_id,
+                    tenant=AUTHOR.domain_id,
+                    source_location="/b/k/",
+                    requested={},
+                    install_type=["real-time"],
+                    package_dir="",
+                    created_at=1,
+                )
+            )
+    yield Bench(settings, database)
+    await database.close()
+
+
+async def test_deploy_comes_to_run(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100, 2))
+    assert (await bench.service(service_id)).status == "deploying"
+    await bench.settle(service_id)
+    service = await bench.service(service_id)
+    assert (service.status, service.live_revision) == ("running", 1)
+    assert bench.gateway.endpoints(service_id) == set(bench.runtime.alive())
+    assert len(bench.runtime.alive()) == 2
+
+
+async def test_weights_alone_restart_nothing(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 70), version(M2, 30))
+    await bench.settle(service_id)
+    before = bench.runtime.alive()
+    update_time = await bench.update(service_id, config=[version(M1, "20"), version(M2, 80)])
+    await bench.settle(service_id)
+    assert bench.runtime.alive() == before
+    assert bench.gateway.weights(service_id) == {M1: 20, M2: 80}
+    [log] = await bench.logs(service_id)
+    assert (log.update_time, log.result) == (update_time, "SUCCESS")
+
+
+async def test_new_version_takes_over_only_when_ready(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    [old] = bench.runtime.alive()
+    bench.runtime.ready_at_once = False
+    bench.runtime.drains_at_once = False
+    await bench.update(service_id, config=[version(M2, 100)])
+    for _ in range(3):
+        await service_pass(bench.parts, service_id)
+        bench.clock.pass_ms(50)
+    assert bench.gateway.endpoints(service_id) == {old}
+    assert (await bench.service(service_id)).status == "running"
+    [new] = bench.runtime.alive(M2)
+    bench.runtime.phases[new] = Phase.READY
+    await service_pass(bench.parts, service_id)
+    assert bench.gateway.endpoints(service_id) == {new}
+    assert ("drain", old) in bench.runtime.history
+    bench.runtime.phases[old] = Phase.GONE
+    await bench.settle(service_id)
+    assert bench.runtime.alive() == [new]
+
+
+async def test_changed_envs_replace_by_surge(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100, 3))
+    await bench.settle(service_id)
+    old = set(bench.runtime.alive())
+    most = 0
+    await bench.update(service_id, config=[version(M1, 100, 3, envs={"A": "1"})])
+    for _ in range(40):
+        await service_pass(bench.parts, service_id)
+        bench.clock.pass_ms(50)
+        most = max(most, len(bench.runtime.alive()))
+        assert len(bench.gateway.endpoints(service_id)) >= 3
+    assert most == 4
+    assert not old & set(bench.runtime.alive())
+    assert (await bench.logs(service_id))[0].result == "SUCCESS"
+
+
+async def test_broken_version_is_rolled_back(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    [old] = bench.runtime.alive()
+    bench.runtime.broken[M2] = "ImportError: no module named nothere"
+    await bench.update(service_id, config=[version(M2, 100)])
+    await bench.settle(service_id)
+    assert bench.gateway.endpoints(service_id) == {old}
+    assert bench.runtime.alive() == [old]
+    service = await bench.service(service_id)
+    assert (service.status, service.desired_revision) == ("running", 1)
+    [log] = await bench.logs(service_id)
+    assert log.result == "FAIL"
+    assert "nothere" in log.reason
+    events = await bench.events(service_id)
+    assert any(e.startswith("update failed, rolling back") and "nothere" in e for e in events)
+    assert "update rolled back" in events
+
+
+async def test_first_deployment_that_fails_says_why(bench: Bench) -> None:
+    bench.runtime.broken[M1] = "SyntaxError in customize_service.py"
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    service = await bench.service(service_id)
+    assert service.status == "failed"
+    assert "SyntaxError" in service.error_msg
+    assert not bench.runtime.alive()
+    bench.runtime.broken.clear()
+    await bench.update(service_id, status="running")
+    await bench.settle(service_id)
+    assert (await bench.service(service_id)).status == "running"
+
+
+async def test_killed_instance_is_replaced(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100, 2))
+    await bench.settle(service_id)
+    victim, other = bench.runtime.alive()
+    bench.runtime.kill(victim)
+    await service_pass(bench.parts, service_id)
+    assert bench.gateway.endpoints(service_id) == {other}
+    assert (await bench.service(service_id)).status == "concerning"
+    await bench.settle(service_id)
+    assert (await bench.service(service_id)).status == "running"
+    assert len(bench.gateway.endpoints(service_id)) == 2
+
+
+async def test_stop_and_start(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    await bench.update(service_id, status="stopped", config="ignored, since status wins")
+    assert (await bench.service(service_id)).status == "stopping"
+    with pytest.raises(StateForbids):
+        await bench.update(service_id, config=[version(M2, 100)])
+    await bench.settle(service_id)
+    assert (await bench.service(service_id)).status == "stopped"
+    assert not bench.gateway.traffic[service_id].serving
+    assert not bench.runtime.alive()
+    await bench.update(service_id, config=[version(M2, 100)])
+    assert (await bench.service(service_id)).status == "stopped"
+    await bench.update(service_id, status="running")
+    await bench.settle(service_id)
+    assert len(bench.runtime.alive(M2)) == 1
+
+
+async def test_schedule_stops_once(bench: Bench) -> None:
+    schedule = [{"type": "stop", "time_unit": "MINUTES", "duration": "90"}]
+    service_id = await bench.create(version(M1, 100), schedule=schedule)
+    await bench.settle(service_id)
+    due = (await bench.service(service_id)).due_time
+    assert due is not None
+    bench.clock.now = due - 1
+    await service_pass(bench.parts, service_id)
+    assert (await bench.service(service_id)).status == "running"
+    bench.clock.now = due
+    await bench.settle(service_id)
+    service = await bench.service(service_id)
+    assert (service.status, service.due_time) == ("stopped", None)
+    events = await bench.events(service_id)
+    assert sum("auto-stop time has expired" in event for event in events) == 1
+
+
+async def test_delete_leaves_nothing(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.settle(service_id)
+    assert service_id not in bench.gateway.traffic
+    assert not bench.runtime.alive()
+    async with bench.database.read() as session:
+        assert await session.get(Service, service_id) is None
+        assert not list(await session.scalars(select(Instance)))
+
+
+async def test_gateway_away_drains_nothing(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    [old] = bench.runtime.alive()
+    await bench.update(service_id, config=[version(M2, 100)])
+    await service_pass(bench.parts, service_id)
+    bench.gateway.away = True
+    for _ in range(3):
+        bench.clock.pass_ms(50)
+        await service_pass(bench.parts, service_id)
+    assert ("drain", old) not in bench.runtime.history
+    bench.gateway.away = False
+    await bench.settle(service_id)
+    assert bench.gateway.weights(service_id) == {M2: 100}
+    assert old not in bench.runtime.alive()
+
+
+async def test_later_update_takes_the_place_of_one_that_runs(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    bench.runtime.ready_at_once = False
+    await bench.update(service_id, config=[version(M2, 100)])
+    await service_pass(bench.parts, service_id)
+    await bench.update(service_id, config=[version(M1, 100)])
+    await bench.settle(service_id)
+    assert bench.runtime.alive(M2) == []
+    first, second = await bench.logs(service_id)
+    assert (first.result, second.result) == ("FAIL", "SUCCESS")
+    assert "later update" in first.reason
+
+
+async def test_pass_that_was_cut_off_after_recording_starts_once(bench: Bench) -> None:
+    """The control plane dies between writing an instance down and making its process."""
+    service_id = await bench.create(version(M1, 100))
+
+    async def dies(_spec: object) -> None:
+        raise RuntimeError("cut off")
+
+    start, bench.runtime.start = bench.runtime.start, dies  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        await service_pass(bench.parts, service_id)
+    bench.runtime.start = start  # type: ignore[method-assign]
+    await bench.settle(service_id)
+    assert (await bench.service(service_id)).status == "running"
+    assert len(bench.runtime.alive()) == 1

@@ -40,15 +40,18 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def exchange(address: str, sent: bytes) -> list[RawAnswer]:
-    """Send bytes on a fresh connection; gives every answer until it closes or falls silent."""
+def exchange(address: str, sent: bytes, most: int = 100) -> list[RawAnswer]:
+    """Send bytes on a fresh connection; gives the answers until it closes or falls silent.
+
+    ``most``: do not wait for more than so many.
+    """
     parts = urlsplit(address)
     received = bytearray()
     with socket.create_connection((parts.hostname, parts.port), _LIMIT_S) as connection:
         connection.settimeout(_LIMIT_S)
         connection.sendall(sent)
         answers: list[RawAnswer] = []
-        while True:
+        while len(answers) < most:
             try:
                 data = connection.recv(65536)
             except (TimeoutError, ConnectionResetError):
@@ -65,7 +68,7 @@ def exchange(address: str, sent: bytes) -> list[RawAnswer]:
 
 def send(address: str, sent: bytes) -> RawAnswer:
     """The first answer to these bytes."""
-    answers = exchange(address, sent)
+    answers = exchange(address, sent, most=1)
     return answers[0] if answers else RawAnswer(0, {}, b"")
 
 

@@ -1,4 +1,8 @@
-"""The ``openstack`` command as a person runs it: nothing but the variables of ``modelyard env``."""
+"""The ``openstack`` command, set up by nothing but the variables of ``modelyard env``.
+
+``run`` is the command itself in a shell. Loading it takes a second or two, so ``ok`` and ``json``
+send their commands to one process that has loaded it, and calls the same entry point for each.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,29 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from stack import Stack
 
 _LIMIT_S = 120.0
+
+# Reads one command a line (a JSON array), answers one JSON line: [exit code, stdout, stderr].
+_RUNNER = """
+import contextlib, io, json, sys
+
+from openstackclient import shell
+
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = shell.main(json.loads(line))
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code or 0, out.getvalue(), err.getvalue()]), flush=True)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +69,35 @@ class OpenStack:
             self._environment
         )
 
-    def run(self, *arguments: str) -> Ran:
+    def shell(self, *arguments: str) -> Ran:
         """``eval $(modelyard env)`` and then ``openstack …`` in one shell."""
         return self._shell(f"eval $(cat); exec openstack {shlex.join(arguments)}")
+
+    def run(self, *arguments: str) -> Ran:
+        """The same command in the process that has it loaded."""
+        runner = self._runner
+        assert runner.stdin is not None
+        assert runner.stdout is not None
+        runner.stdin.write(json.dumps(arguments) + "\n")
+        runner.stdin.flush()
+        said = runner.stdout.readline()
+        assert said, f"the openstack command ended: {runner.poll()}"
+        return Ran(*json.loads(said))
+
+    def close(self) -> None:
+        """End the loaded process."""
+        if "_runner" in self.__dict__:
+            self._runner.communicate(timeout=_LIMIT_S)
+
+    @cached_property
+    def _runner(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _RUNNER],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def ok(self, *arguments: str) -> str:
         """Output of a command that must succeed."""

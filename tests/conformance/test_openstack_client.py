@@ -41,7 +41,9 @@ def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         stack.client.put(f"/v1/{stack.project_id}/services/{ids[-1]}", json={"status": "stopped"})
     for service_id in ids[1:]:
         stack.wait_status(service_id, "stopped")
-    yield World(stack, OpenStack(stack, folder), mark, model, second, services, ids)
+    openstack = OpenStack(stack, folder)
+    yield World(stack, openstack, mark, model, second, services, ids)
+    openstack.close()
     for service_id in ids:
         delete(stack, service_id)
 
@@ -57,6 +59,15 @@ def test_sign_in(world: World) -> None:
     assert {"identity", "modelarts", "modelartsv1", "modelartsv2"} <= types
     projects = world.openstack.json("project", "list")
     assert world.stack.project_id in [row["ID"] for row in projects]
+
+
+def test_in_a_shell_set_up_by_eval(world: World) -> None:
+    listed = world.openstack.shell("ma", "service", "list", "-f", "json")
+    assert listed.code == 0, listed.err
+    assert set(world.ids) <= {row["Service Id"] for row in listed.json()}
+    unknown = world.openstack.shell("ma", "service", "show", "no-such-service")
+    assert unknown.code != 0
+    assert "No Service found" in unknown.err
 
 
 def test_service_list_filters_sorts_and_pages(world: World) -> None:

@@ -65,9 +65,9 @@ while True:
 seen["paged"] = paged
 seen["all"] = sorted(service.id for service in ma.services(name=mark)) == sorted(made)
 
-service = ma.find_service(f"{mark}-0", ignore_missing=False)
+service = ma.get_service(ma.find_service(f"{mark}-0", ignore_missing=False).id)
 seen["found"] = [service.name, service.status, service.config[0].weight, service.is_free]
-assert ma.find_service("no-such-service-" + mark) is None
+assert ma.find_service('no-such-service-' + mark, ignore_missing=True) is None
 
 updated = ma.update_service(service, config=[version(first, 30), version(second, "70", 2)])
 seen["update_time"] = type(updated.update_time).__name__
@@ -120,7 +120,7 @@ def refused(what, call):
     try:
         call()
     except exceptions.HttpException as error:
-        refusals[what] = [error.http_status, str(error)]
+        refusals[what] = [error.response.status_code, str(error)]
 
 
 refused("unknown", lambda: ma.get_service(str(uuid.uuid4())))

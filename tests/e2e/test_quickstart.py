@@ -19,7 +19,8 @@ def test_the_tour_passes_twice_and_shows_its_requests(fresh_stack: Stack) -> Non
         assert sum(summary["split"].values()) == 300
         assert 0.60 <= summary["split"]["0.0.1"] / 300 <= 0.80
         assert summary["shifted"] == {"0.0.2": 300}
-        assert summary["seconds"] < 60
+        # Under a minute on an idle machine of two cores; here the tests compete for them.
+        assert summary["seconds"] < 180
         for request in ("POST /v3/auth/tokens", "/models", "PUT /v1/", "POST /v1/infers/"):
             assert request in done.stderr
         assert fresh_stack.credentials["password"] not in done.stderr

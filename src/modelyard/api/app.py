@@ -40,6 +40,9 @@ async def _render(_request: Request, error: Exception) -> JSONResponse:
 
 async def _render_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:  # FastAPI's answer to a body it cannot even decode.
+        unreadable = error_body("4105", "The body cannot be read: send JSON in UTF-8.")
+        return JSONResponse(unreadable, status_code=400)
     known = {404: "0101", 405: "0101"}
     message = {
         404: f"{request.method} {request.url.path} is not part of this API.",

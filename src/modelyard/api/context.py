@@ -35,7 +35,7 @@ class Context:
 
 
 def context_of(request: Request) -> Context:
-    return cast(Context, request.app.state.context)
+    return cast("Context", request.app.state.context)
 
 
 ContextDep = Annotated[Context, Depends(context_of)]

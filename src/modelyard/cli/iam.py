@@ -47,10 +47,10 @@ def add_user(
 ) -> None:
     """Add a user with a role in a project."""
     with connected(home) as client:
-        project_id = _find(client, "projects", project).text("id")
-        role_id = _find(client, "roles", role).text("id")
+        project_id = _find_project(client, project).text("id")
+        role_id = _find_role(client, role).text("id")
         chosen = password or secrets.token_urlsafe(18)
-        wanted = {"name": name, "password": chosen, "default_project_id": project_id}
+        wanted = {"name": name, "password": chosen}
         user = client.call("POST", "/v3/users", {"user": wanted}).part("user")
         _assign(client, project_id, user.text("id"), role_id)
     found = {
@@ -77,22 +77,32 @@ def grant(
 ) -> None:
     """Give a user a role in one more project."""
     with connected(home) as client:
-        project_id = _find(client, "projects", project).text("id")
-        _assign(client, project_id, user_id, _find(client, "roles", role).text("id"))
+        project_id = _find_project(client, project).text("id")
+        _assign(client, project_id, user_id, _find_role(client, role).text("id"))
     note(f"User {user_id} is now {role} in {project}.")
 
 
 @app.command()
-def projects(json: JsonOption = False, home: HomeOption = None) -> None:
-    """List the projects that these credentials can see."""
+def projects(
+    every: Annotated[
+        bool, typer.Option("--all", help="All of the domain (for administrators).")
+    ] = False,
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """List the projects that these credentials can work in."""
     with connected(home) as client:
-        answer = client.call("GET", "/v3/projects")
+        found = (
+            _domain_projects(client)
+            if every
+            else client.call("GET", "/v3/projects").parts("projects")
+        )
     if json:
-        show_json(answer.raw)
+        show_json({"projects": [project.raw for project in found]})
         return
     show_table(
         ("NAME", "ID"),
-        [(project.text("name"), project.text("id")) for project in answer.parts("projects")],
+        [(project.text("name"), project.text("id")) for project in found],
         "No projects.",
     )
 
@@ -101,13 +111,27 @@ def _assign(client: Client, project_id: str, user_id: str, role_id: str) -> None
     client.call("PUT", f"/v3/projects/{project_id}/users/{user_id}/roles/{role_id}")
 
 
-def _find(client: Client, kind: str, name_or_id: str) -> Document:
-    found = client.call("GET", f"/v3/{kind}").parts(kind)
+def _domain_projects(client: Client) -> list[Document]:
+    """All projects of the caller's domain, which only an administrator may see."""
+    domains = client.call("GET", "/v3/domains").parts("domains")
+    if not domains:
+        raise CliError("These credentials belong to no domain.")
+    query = {"domain_id": domains[0].text("id")}
+    return client.call("GET", "/v3/projects", query=query).parts("projects")
+
+
+def _find_project(client: Client, name_or_id: str) -> Document:
+    remedy = "`modelyard iam add project NAME` adds one."
+    return _pick(_domain_projects(client), "project", name_or_id, remedy)
+
+
+def _find_role(client: Client, name_or_id: str) -> Document:
+    return _pick(client.call("GET", "/v3/roles").parts("roles"), "role", name_or_id)
+
+
+def _pick(found: list[Document], kind: str, name_or_id: str, remedy: str = "") -> Document:
     for item in found:
         if name_or_id in (item.text("name"), item.text("id")):
             return item
     known = ", ".join(item.text("name") for item in found) or "none"
-    raise CliError(
-        f"There is no {kind.removesuffix('s')} {name_or_id!r} (known: {known}).",
-        "`modelyard iam add project NAME` adds a project." if kind == "projects" else "",
-    )
+    raise CliError(f"There is no {kind} {name_or_id!r} (known: {known}).", remedy)

@@ -105,8 +105,7 @@ class Wishes:
         if wish.status is not None:
             action = Action.START if wish.status == "running" else Action.STOP
             _require(service, action, strict=self.settings.strict_same_status)
-        described = (wish.description, wish.schedule, wish.additional_properties, wish.policy)
-        if any(part is not None for part in described):
+        if wish.describes:
             _require(service, Action.DESCRIBE)
 
     async def _facts(self, session: AsyncSession, project_id: str, body: object) -> Facts:
@@ -193,7 +192,8 @@ def _new_service(service_id: str, author: Author, wish: ServiceCreate, now: int)
 
 
 def _describe(session: AsyncSession, service: Service, wish: ServiceUpdate, now: int) -> None:
-    service.operation_time = now
+    if wish.describes:
+        service.operation_time = now
     if wish.description is not None:
         service.description = wish.description
     if wish.additional_properties is not None:
@@ -239,7 +239,7 @@ async def _configure(
     journal.open_log(session, service.id, number, update_time)
     await session.flush()
     service.desired_revision = number
-    service.wished_at = now
+    service.wished_at = service.operation_time = now
     service.generation += 1
     if service.status == Status.STOPPED.value:
         await journal.close_logs(session, service.id, Result.SUCCESS, now)
@@ -258,7 +258,8 @@ def _deploy(service: Service, now: int) -> None:
     service.error_msg = ""
     service.status = Status.DEPLOYING.value
     service.progress = 0
-    service.publish_at = service.transition_at = service.wished_at = now
+    service.publish_at = service.transition_at = now
+    service.wished_at = service.operation_time = now
     service.generation += 1
     _arm(service, now)
 

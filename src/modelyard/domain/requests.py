@@ -60,3 +60,9 @@ class ServiceUpdate:
     schedule: tuple[Schedule, ...] | None = None
     additional_properties: JsonObject | None = None
     policy: LoadBalancerPolicy | None = None
+
+    @property
+    def describes(self) -> bool:
+        """Whether anything but status and config is to change."""
+        parts = (self.description, self.schedule, self.additional_properties, self.policy)
+        return any(part is not None for part in parts)

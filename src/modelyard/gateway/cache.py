@@ -113,7 +113,7 @@ class Cache:
 
     def saw(self, subscriber: Subscriber, key: Key, version: str | None) -> None:
         """``subscriber`` acknowledged ``key`` at ``version`` (None: that it is gone)."""
-        if subscriber is self._subscribers[-1]:
+        if self._subscribers and subscriber is self._subscribers[-1]:
             for waiter in list(self._waiters.get(key, ())):
                 waiter.saw(key, version)
 

@@ -76,17 +76,10 @@ def require_free_port(host: str, port: int) -> None:
 
 
 class EnvoyProcess:
-    """Keeps one Envoy running: ``start``, then ``release`` (it goes on) or ``end``.
+    """Keeps one Envoy running: ``start``, then ``release`` (it goes on) or ``end``."""
 
-    ``on_change`` is called with True when Envoy was (re)started or adopted, with False when it
-    died.
-    """
-
-    def __init__(
-        self, settings: Settings, on_change: Callable[[bool], None] = lambda _: None
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._on_change = on_change
         self._process: ProcessIdentity | None = None
         self._forget: Callable[[], None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -100,20 +93,21 @@ class EnvoyProcess:
         process = self._process
         return process.pid if process is not None and processes.alive(process) else None
 
-    async def start(self) -> None:
-        """Adopt the Envoy that runs, or start one; then watch it.
+    async def start(self) -> bool:
+        """Adopt the Envoy that runs, or start one; then watch it. True when it was adopted.
 
         Raises ``Unavailable`` when the public port is taken or Envoy cannot be started.
         """
         self._process = processes.read_record(record_path(self._settings))
+        adopted = self._process is not None
         if self._process is None:
             require_free_port(self._settings.host, self._settings.port)
             self._launch()
         else:
             log.info("gateway adopted", pid=self._process.pid)
-            self._on_change(True)
         self._watch()
         self._supervisor = asyncio.create_task(self._supervise(), name="gateway-supervisor")
+        return adopted
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Until Envoy has its first configuration and answers on the public address.
@@ -184,7 +178,6 @@ class EnvoyProcess:
             raise Unavailable(f"The gateway cannot be started: {error}") from error
         processes.write_record(record_path(settings), self._process)
         log.info("gateway started", pid=self._process.pid)
-        self._on_change(True)
 
     def _watch(self) -> None:
         assert self._process is not None
@@ -198,7 +191,6 @@ class EnvoyProcess:
             await self._died.wait()
             now = asyncio.get_running_loop().time()
             pause = _FIRST_PAUSE_S if now - started > _HEALTHY_AFTER_S else pause
-            self._on_change(False)
             log.error("gateway died; starting it again", pause_s=pause, log=self.log_tail())
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)

@@ -28,6 +28,7 @@ from modelyard.gateway import names
 from modelyard.gateway.replies import local_replies
 from modelyard.gateway.resources import Resource, resource
 from modelyard.iam.claims import ISSUER
+from modelyard.settings import Settings
 
 _TYPES = "type.googleapis.com/envoy.extensions"
 _SMALLEST_SKEW_S = 1  # 0 would mean the default, a whole minute
@@ -110,13 +111,13 @@ def _filters(body_limit: int) -> list[dict[str, object]]:
     ]
 
 
-def _connection_manager(body_limit: int) -> dict[str, object]:
+def _connection_manager(settings: Settings) -> dict[str, object]:
     return {
         "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": names.LISTENER,
         "scoped_routes": _scoped_routes(),
         "early_header_mutation_extensions": [_scope_of_request()],
-        "http_filters": _filters(body_limit),
+        "http_filters": _filters(settings.prediction_body_limit),
         "local_reply_config": local_replies(),
         "server_name": "modelyard",
         "server_header_transformation": "OVERWRITE",
@@ -133,7 +134,7 @@ def _connection_manager(body_limit: int) -> dict[str, object]:
         "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD",
         "max_request_headers_kb": _HEADERS_KB,
         "request_headers_timeout": "30s",
-        "stream_idle_timeout": "300s",
+        "stream_idle_timeout": f"{max(300, settings.prediction_timeout + 60):g}s",
         "common_http_protocol_options": {
             "idle_timeout": "600s",
             "max_headers_count": 200,
@@ -143,12 +144,12 @@ def _connection_manager(body_limit: int) -> dict[str, object]:
     }
 
 
-def public_listener(host: str, port: int, body_limit: int) -> Resource:
-    """The one public address; ``body_limit`` (bytes) where a service sets none."""
+def public_listener(settings: Settings) -> Resource:
+    """The one public address."""
     listener = ParseDict(
         {
             "name": names.LISTENER,
-            "address": {"socket_address": {"address": host, "port_value": port}},
+            "address": {"socket_address": {"address": settings.host, "port_value": settings.port}},
             # A restarted Envoy may bind while the kernel still winds up the last one's socket.
             "enable_reuse_port": True,
             "per_connection_buffer_limit_bytes": 1024 * 1024,
@@ -157,7 +158,7 @@ def public_listener(host: str, port: int, body_limit: int) -> Resource:
                     "filters": [
                         {
                             "name": "envoy.filters.network.http_connection_manager",
-                            "typed_config": _connection_manager(body_limit),
+                            "typed_config": _connection_manager(settings),
                         }
                     ]
                 }

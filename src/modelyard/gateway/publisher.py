@@ -14,7 +14,7 @@ from modelyard.gateway.check import require_consistent
 from modelyard.gateway.envoy import EnvoyProcess
 from modelyard.gateway.listener import authentication, public_listener
 from modelyard.gateway.resources import Key, Kind, Resource
-from modelyard.gateway.retirement import Retirement
+from modelyard.gateway.retirement import LINGER_S, Retirement
 from modelyard.gateway.snapshot import (
     Snapshot,
     clusters_of,
@@ -22,7 +22,8 @@ from modelyard.gateway.snapshot import (
     service_snapshot,
 )
 from modelyard.gateway.stats import Admin
-from modelyard.gateway.xds import Sent, XdsServer
+from modelyard.gateway.stream import Sent
+from modelyard.gateway.xds import XdsServer
 from modelyard.settings import Settings
 
 _ACK_S = 10.0
@@ -48,7 +49,9 @@ class EnvoyGateway:
     def __init__(self, settings: Settings, jwks: Mapping[str, object]) -> None:
         self._settings = settings
         self._cache = Cache()
-        self._xds = XdsServer(self._cache, settings.xds_socket)
+        self._xds = XdsServer(
+            self._cache, settings.xds_socket, settings.prediction_timeout + LINGER_S
+        )
         self._envoy = EnvoyProcess(settings)
         self._snapshots: dict[str, Snapshot] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -57,7 +60,7 @@ class EnvoyGateway:
             [
                 *control_plane_snapshot(),
                 authentication(jwks),
-                public_listener(settings.host, settings.port, settings.prediction_body_limit),
+                public_listener(settings),
             ]
         )
 
@@ -103,10 +106,13 @@ class EnvoyGateway:
         Raises ``Unavailable`` when the port is taken, Envoy cannot be started or does not come up.
         """
         await self._xds.start()
+        adopted = False
         try:
-            await self._envoy.start()
+            adopted = await self._envoy.start()
             await self._envoy.wait_ready(_READY_S)
         except BaseException:
+            if not adopted:
+                await self._envoy.end(0)
             await self.stop()
             raise
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from modelyard.gateway.cache import Cache
 from modelyard.gateway.resources import Key, Kind
 
-_GRACE_S = 2.0
+LINGER_S = 2.0
+"""Seconds beyond the longest prediction for which a cluster without routes is kept."""
 
 
 class Retirement:
@@ -35,7 +36,7 @@ class Retirement:
             return
         self._cancel(service_id)
         loop = asyncio.get_running_loop()
-        self._timers[service_id] = loop.call_later(timeout_s + _GRACE_S, self._sweep, service_id)
+        self._timers[service_id] = loop.call_later(timeout_s + LINGER_S, self._sweep, service_id)
 
     def stop(self) -> None:
         """Sweep no more; the next control plane starts without the unused ones anyway."""

@@ -52,7 +52,11 @@ def parse(text: str) -> dict[str, ClusterStats]:
 
 
 class Admin:
-    """Envoy's administration interface. Its calls raise ``httpx.HTTPError`` when it is away."""
+    """Envoy's administration interface. Its calls raise ``httpx.HTTPError`` when it is away.
+
+    Envoy looks through all its counters for every answer (0.2 s of its main thread, though not of
+    its workers, with 2,000 clusters): ask now and then, not in a loop.
+    """
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket

@@ -20,16 +20,17 @@ class Engine:
     packaged: bool = True
 
 
-_PICKLES = (".m", ".pkl", ".pickle", ".joblib")
+# The same names as the model server looks for.
+_PICKLES = (".m", ".pkl", ".pickle", ".joblib", ".model")
 
 ENGINES = (
     Engine("TensorFlow"),
-    Engine("PyTorch", (".pth", ".pt")),
+    Engine("PyTorch", (".pth", ".pt", ".tar", ".pkl", ".bin", ".ckpt")),
     Engine("MindSpore"),
     Engine("MXNet"),
     Engine("Caffe"),
-    Engine("XGBoost", (*_PICKLES, ".json", ".ubj", ".model", ".bin"), scriptless=True),
-    Engine("Scikit_Learn", _PICKLES, scriptless=True),
+    Engine("XGBoost", (*_PICKLES, ".ubj", ".bst", ".json"), scriptless=True),
+    Engine("Scikit_Learn", (*_PICKLES, ".sav"), scriptless=True),
     Engine("Spark_MLlib"),
     Engine("Image", packaged=False),
     Engine("Custom", packaged=False),

@@ -82,7 +82,10 @@ def weight_files(files: Collection[str], engine: Engine) -> list[str]:
     return [
         name
         for name in files
-        if "/" not in name and name != CONFIG and name.lower().endswith(engine.suffixes)
+        if "/" not in name
+        and name != CONFIG
+        and not name.startswith(".")
+        and name.lower().endswith(engine.suffixes)
     ]
 
 

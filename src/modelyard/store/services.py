@@ -20,7 +20,6 @@ from modelyard.store.tables.service import (
     UpdateLog,
 )
 
-
 _ID = re.compile(r"[0-9a-f-]{36}")
 
 

@@ -154,9 +154,6 @@ async def list_user_projects(user_id: str, context: ContextDep, claims: ClaimsDe
     return _projects(context, found, f"/v3/users/{user_id}/projects")
 
 
-router.include_router(iam_admin.router)
-
-
 def _token_body(context: Context, claims: Claims, method: str, request: Request) -> Document:
     settings = context.settings
     entries = (

@@ -64,7 +64,7 @@ def service_summary(service: Service, claims: Claims, counts: Counts) -> Json:
 
 
 def service_details(details: Details, claims: Claims, address: str) -> Json:
-    """One service (services.md §9.2). ``revision`` is ours: which one is wanted, serves, is live."""
+    """One service (services.md §9.2). ``revision`` is ours: wanted, serving, live."""
     service = details.service
     body = service_summary(service, claims, details.counts)
     del body["is_opened_sample_collection"]

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from modelyard.domain.traffic import (
+    Endpoint,
+    LoadBalancerPolicy,
+    ServiceTraffic,
+    VersionTraffic,
+)
+from modelyard.errors import InternalFailure
+from modelyard.gateway.check import problems, require_consistent
+from modelyard.gateway.resources import Kind
+from modelyard.gateway.routes import shares
+from modelyard.gateway.snapshot import (
+    Snapshot,
+    clusters_of,
+    control_plane_snapshot,
+    service_snapshot,
+)
+
+
+def one(model: str, weight: int, *ports: int) -> VersionTraffic:
+    ends = tuple(Endpoint(f"i{port}", "127.0.0.1", port) for port in ports)
+    return VersionTraffic(model, model, "1", weight, ends)
+
+
+def traffic(*versions: VersionTraffic) -> ServiceTraffic:
+    return ServiceTraffic("s", "p", 1, True, versions)
+
+
+def snapshot(value: ServiceTraffic) -> Snapshot:
+    return service_snapshot(value, retry_resets=True)
+
+
+def versions_of(value: Snapshot) -> dict[tuple[Kind, str], str]:
+    return {(r.key.kind, r.key.name): r.version for r in value}
+
+
+def test_shares_go_to_versions_with_instances() -> None:
+    assert shares(traffic(one("a", 70, 1), one("b", 30, 2))) == [("s/a", 70), ("s/b", 30)]
+    assert shares(traffic(one("a", 70, 1), one("b", 30))) == [("s/a", 70)]
+    assert shares(traffic(one("a", 70), one("b", 30))) == [("s/a", 70), ("s/b", 30)]
+    assert shares(traffic(one("a", 100, 1), one("b", 0, 2))) == [("s/a", 100)]
+    assert shares(traffic(one("a", 0, 1))) == []
+
+
+def test_equal_traffic_has_equal_versions() -> None:
+    first = traffic(one("a", 70, 1, 2), one("b", 30, 3))
+    second = traffic(one("a", 70, 2, 1), one("b", 30, 3))
+    assert versions_of(snapshot(first)) == versions_of(snapshot(second))
+
+
+def test_weights_alone_change_the_routes_alone() -> None:
+    before = versions_of(snapshot(traffic(one("a", 70, 1), one("b", 30, 2))))
+    after = versions_of(snapshot(traffic(one("a", 60, 1), one("b", 40, 2))))
+    assert {key for key in before if before[key] != after[key]} == {(Kind.ROUTES, "s")}
+
+
+def test_an_instance_more_changes_its_endpoints_alone() -> None:
+    before = versions_of(snapshot(traffic(one("a", 70, 1), one("b", 30, 2))))
+    after = versions_of(snapshot(traffic(one("a", 70, 1, 9), one("b", 30, 2))))
+    assert {key for key in before if before[key] != after[key]} == {(Kind.ENDPOINTS, "s/a")}
+
+
+def test_a_changed_cluster_has_its_endpoints_sent_again() -> None:
+    plain = traffic(one("a", 100, 1))
+    before = versions_of(snapshot(plain))
+    after = versions_of(snapshot(replace(plain, policy=LoadBalancerPolicy.LEAST_CONNECTIONS)))
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed == {(Kind.CLUSTER, "s/a"), (Kind.ENDPOINTS, "s/a")}
+
+
+def test_a_stopped_service_has_routes_and_no_cluster() -> None:
+    stopped = snapshot(replace(traffic(one("a", 100, 1)), serving=False))
+    assert clusters_of(stopped) == frozenset()
+    assert stopped.instances == frozenset()
+    assert problems(stopped) == []
+
+
+def test_snapshots_are_consistent() -> None:
+    for versions in ((one("a", 100, 1),), (one("a", 50, 1), one("b", 50, 2)), ()):
+        assert problems(snapshot(traffic(*versions))) == []
+    assert problems(control_plane_snapshot(), {"control-plane"}) == []
+
+
+def test_what_does_not_resolve_is_named() -> None:
+    whole = snapshot(traffic(one("a", 50, 1), one("b", 50, 2)))
+    without_b = replace(
+        whole, targets=tuple(r for r in whole.targets if r.key.name != "s/b"), routing=whole.routing
+    )
+    assert problems(without_b) == ["routes s name the unknown cluster s/b"]
+    without_ends = replace(
+        whole, targets=tuple(r for r in whole.targets if r.key.kind is Kind.CLUSTER)
+    )
+    assert "cluster s/a has no endpoint list" in problems(without_ends)
+    without_clusters = replace(
+        whole, targets=tuple(r for r in whole.targets if r.key.kind is Kind.ENDPOINTS)
+    )
+    assert "endpoints s/a have no cluster" in problems(without_clusters)
+    without_routes = replace(whole, routing=whole.routing[:1])
+    assert "scope s names no known routes" in problems(without_routes)
+    with pytest.raises(InternalFailure, match="s/b"):
+        require_consistent(without_b)
+    twice = replace(whole, targets=whole.targets + whole.targets[:1])
+    assert any("twice" in found for found in problems(twice))

@@ -145,15 +145,17 @@ def test_gateway_killed(fresh_stack: Stack, models: list[str], tmp_path: Path) -
         wait_status(stack, service_id, "running")
         back = time.time() * 1000
         running.wait_more(2 * RATE)
+        assert pids(stack, service_id) == before
         summary = running.stop()
         records = running.records()
+        after = pids(stack, service_id)
     lost = [r for r in records if not r.ok]
     gaps = windows([r.start_ms for r in lost])
     print(f"killed the gateway: {len(lost)} of {len(records)} lost, (count, ms) {gaps}")
     assert [r for r in records if r.start_ms > back and not r.ok] == []
     assert len(gaps) <= 1
     assert sum(length for _, length in gaps) < 10_000
-    assert pids(stack, service_id) == before
+    assert after == before
     assert summary.ok > RATE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import socket
 import time
 from collections import Counter
@@ -47,6 +48,11 @@ def gateway_settings(home: Path, **changes: Any) -> Settings:
     settings = Settings(**values)
     settings.prepare_home()
     return settings
+
+
+def forget_sockets(settings: Settings) -> None:
+    """Remove the folder of sockets, which lies outside the home when that has a long path."""
+    shutil.rmtree(settings.sockets_dir, ignore_errors=True)
 
 
 async def eventually(
@@ -440,3 +446,4 @@ async def world(
             yield World(settings, tokens, api, gateway)
     finally:
         await api.stop()
+        forget_sockets(settings)

@@ -13,6 +13,7 @@ from gateway_support import (
     TokenMaker,
     call,
     eventually,
+    forget_sockets,
     gateway_settings,
     service,
     upstreams,
@@ -158,6 +159,7 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
         assert not settings.xds_socket.exists()
     finally:
         server.close()
+        forget_sockets(settings)
 
 
 async def test_two_gateways_do_not_share_a_port(tmp_path: Path) -> None:
@@ -165,6 +167,7 @@ async def test_two_gateways_do_not_share_a_port(tmp_path: Path) -> None:
         other = gateway_settings(tmp_path / "two", port=here.settings.port)
         with pytest.raises(Unavailable, match="MODELYARD_PORT"):
             await EnvoyGateway(other, here.tokens.jwks()).start()
+        forget_sockets(other)
 
 
 async def test_what_envoy_refuses_is_reported_and_forgotten(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", help="NAME:VERSION[=WEIGHT[xCOUNT]] or a model's id; repeat it for more."
+        "--model",
+        help="NAME:VERSION, NAME:VERSION=WEIGHT or NAME:VERSION=WEIGHTxCOUNT, or a model's id; repeat it for more.",
     ),
 ]
 ConfigOption = Annotated[

@@ -145,7 +145,6 @@ def test_gateway_killed(fresh_stack: Stack, models: list[str], tmp_path: Path) -
         wait_status(stack, service_id, "running")
         back = time.time() * 1000
         running.wait_more(2 * RATE)
-        assert pids(stack, service_id) == before
         summary = running.stop()
         records = running.records()
         after = pids(stack, service_id)

@@ -15,7 +15,7 @@ from postgres import PostgresServer, binaries, wanted
 from stack import Stack
 
 TESTS = Path(__file__).resolve().parent.parent
-_LIMIT_S = 280
+_LIMIT_S = 580
 
 
 @pytest.fixture(scope="module")

@@ -135,3 +135,14 @@ def _pick(found: list[Document], kind: str, name_or_id: str, remedy: str = "") -
             return item
     known = ", ".join(item.text("name") for item in found) or "none"
     raise CliError(f"There is no {kind} {name_or_id!r} (known: {known}).", remedy)
+
+
+@app.command("rotate-keys")
+def rotate_keys(json: JsonOption = False, home: HomeOption = None) -> None:
+    """Sign tokens with a new key; tokens already out stay good until they expire."""
+    with connected(home) as client:
+        answer = client.call("POST", "/v3/signing-keys")
+    if json:
+        show_json(answer.raw)
+    else:
+        note(f"{len(answer.parts('keys'))} keys verify tokens; new ones are signed with the last.")

@@ -28,7 +28,8 @@ ModelOption = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
-        help="NAME:VERSION, NAME:VERSION=WEIGHT or NAME:VERSION=WEIGHTxCOUNT, or a model's id; repeat it for more.",
+        help="NAME:VERSION, NAME:VERSION=WEIGHT, NAME:VERSION=WEIGHTxCOUNT or a model's id; "
+        "repeat it for more.",
     ),
 ]
 ConfigOption = Annotated[

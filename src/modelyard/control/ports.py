@@ -6,7 +6,7 @@ from here; ``testing/`` has twins that run the same loops in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from modelyard.domain.instance import InstanceReport, InstanceSpec
@@ -56,6 +56,13 @@ class Gateway(Protocol):
 
         Raises ``GatewayTimeout`` when Envoy did not acknowledge in time; the traffic stays
         published and reaches Envoy when it comes back.
+        """
+        ...
+
+    async def set_jwks(self, jwks: Mapping[str, object]) -> None:
+        """Verify tokens by these public keys (a JWK set) from now on.
+
+        Raises ``GatewayTimeout`` like ``publish``.
         """
         ...
 

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.clock import Clock
+from modelyard.domain.roles import ADMIN
 from modelyard.iam.passwords import hash_password, verify_password
-from modelyard.iam.roles import ADMIN
 from modelyard.processes import write_private
 from modelyard.settings import Settings
 from modelyard.store import identities

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.iam.roles import ADMIN
+from modelyard.domain.roles import ADMIN
 from modelyard.store.tables.iam import Domain, Project, RoleAssignment, User
 
 

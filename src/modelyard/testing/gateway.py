@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelyard.domain.traffic import ServiceTraffic
@@ -15,6 +16,7 @@ class FakeGateway:
     away: bool = False
     traffic: dict[str, ServiceTraffic] = field(default_factory=dict)
     history: list[ServiceTraffic] = field(default_factory=list)
+    jwks: dict[str, object] = field(default_factory=dict)
 
     async def publish(self, traffic: ServiceTraffic) -> None:
         if self.away:
@@ -22,6 +24,9 @@ class FakeGateway:
         if self.traffic.get(traffic.service_id) != traffic:
             self.traffic[traffic.service_id] = traffic
             self.history.append(traffic)
+
+    async def set_jwks(self, jwks: Mapping[str, object]) -> None:
+        self.jwks = dict(jwks)
 
     async def withdraw(self, service_id: str) -> None:
         if self.away:

@@ -16,10 +16,10 @@ from modelyard.api.schemas.iam import (
     project_document,
     user_document,
 )
+from modelyard.domain.roles import ROLES, role_document, role_named
 from modelyard.errors import Conflict, Forbidden, NotFound
 from modelyard.iam.claims import Claims
 from modelyard.iam.passwords import hash_password
-from modelyard.iam.roles import ROLES, role_document, role_named
 from modelyard.store import identities
 from modelyard.store.tables.iam import Domain, Project, User
 
@@ -239,3 +239,14 @@ def _domain(domain: Domain) -> Document:
 
 def _links(context: Context, kind: str) -> Document:
     return {"self": f"{context.settings.address}/v3/{kind}", "next": None, "previous": None}
+
+
+@router.post("/v3/signing-keys", status_code=201)
+async def rotate_signing_keys(context: ContextDep, claims: ClaimsDep) -> Document:
+    """Ours: sign tokens with a new key. Tokens signed with former keys stay good until they end."""
+    async with context.database.read() as session:
+        await require_admin(session, claims, None)
+    context.tokens.rotate()
+    jwks = context.tokens.jwks()
+    await context.gateway.set_jwks({"keys": jwks["keys"]})
+    return {"keys": [{"id": key["kid"]} for key in jwks["keys"]]}

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from modelyard.domain.roles import role_document
 from modelyard.iam.claims import Claims
-from modelyard.iam.roles import role_document
 from modelyard.store.tables.iam import Project, User
 
 # No control characters: databases and terminals dislike them alike.

@@ -26,7 +26,7 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml | $(BIN)/python
 	@$(BIN)/python -c 'import sys; sys.exit("Modelyard needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[examples,dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[examples,dev]'
 	@touch $@
 
 run: install

@@ -20,7 +20,8 @@ SCRIPT = Path(__file__).with_name("post.lua")
 # The benchmarks stand on the same platform in a box as the tests.
 sys.path.insert(0, str(ROOT / "tests"))
 
-console = Console()
+# Wide enough for whole headings where the terminal does not say.
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 @dataclass(frozen=True, slots=True)

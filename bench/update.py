@@ -100,14 +100,15 @@ def measure(services: int, updates: int, folder: Path) -> tuple[list[Timing], fl
         timings = []
         with load(stack, service_id, folder, rate=0, connections=1) as running:
             running.wait_more(200)
-            for number in range(updates):
+            # The first two only warm up.
+            for number in range(-2, updates):
                 forth = number % 2 == 0
                 weights = (0, 100) if forth else (100, 0)
                 config = [entry(m, w) for m, w in zip(models, weights, strict=True)]
                 version = "2.0.0" if forth else "1.0.0"
                 timings.append(one_update(stack, service_id, running, config, version))
             summary = running.stop()
-    return timings, filled, summary.failed_count
+    return timings[2:], filled, summary.failed_count
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
 from modelyard.clock import SystemClock
-from modelyard.control.health import HealthWatch
+from modelyard.control import health, retention
 from modelyard.control.loop import Loop
 from modelyard.control.restore import present_traffic
 from modelyard.control.service_pass import Parts
@@ -36,11 +36,12 @@ from modelyard.gateway.publisher import EnvoyGateway
 from modelyard.iam.bootstrap import ensure_admin
 from modelyard.iam.keys import KeyRing
 from modelyard.iam.tokens import Tokens
-from modelyard.monitor.sampler import Reading, Sampler
+from modelyard.monitor import sampler
 from modelyard.monitor.usage import UsageMeter
 from modelyard.objects.store import Objects
 from modelyard.packages.importer import ModelImporter
-from modelyard.processes import identify, write_record
+from modelyard.periodic import Periodic
+from modelyard.processes import identify, write_private, write_record
 from modelyard.runtime.local import LocalRuntime
 from modelyard.settings import Settings
 from modelyard.store import leases
@@ -72,17 +73,30 @@ def _only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
+def _node_id(settings: Settings) -> str:
+    """8 hex digits that name this home for as long as it exists."""
+    path = settings.home / "node-id"
+    if not path.exists():
+        write_private(path, SystemClock().new_hex(8).encode())
+    return path.read_text()
+
+
+async def _open_database(settings: Settings, node: str) -> Database:
+    """The database in the present schema, without leases of an earlier process of ours."""
+    database = Database(settings.database)
+    await migrate(database)
+    async with database.write() as session:
+        await leases.release_all_of(session, node)
+    return database
+
+
 @asynccontextmanager
 async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
     """Everything but the API's server: started in order, stopped in the opposite one."""
     async with contextlib.AsyncExitStack() as stack:
-        clock = SystemClock()
-        database = Database(settings.database)
+        clock, node = SystemClock(), _node_id(settings)
+        database = await _open_database(settings, node)
         stack.push_async_callback(database.close)
-        await migrate(database)
-        if database.is_sqlite:
-            async with database.write() as session:
-                await leases.release_all(session)
         await ensure_admin(database, settings, clock)
         keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
         tokens = Tokens(keys, clock, settings.token_lifetime)
@@ -90,10 +104,9 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         stack.callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))
-        parts = Parts(settings, database, clock, runtime, gateway)
-        loop = Loop(parts)
+        parts = Parts(settings, database, clock, runtime, gateway, node)
+        loop, usage = Loop(parts), UsageMeter()
         importer = ModelImporter(settings, database, clock, Objects(settings.objects))
-        usage = UsageMeter()
         context = Context(
             settings=settings,
             database=database,
@@ -112,20 +125,34 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         stack.push_async_callback(importer.stop)
         await loop.start()
         stack.push_async_callback(loop.stop)
-        health = HealthWatch(database, clock, runtime, loop.hint)
-        health.start()
-        stack.push_async_callback(health.stop)
-        sampler = Sampler(database, usage, _reader(gateway))
-        sampler.start()
-        stack.push_async_callback(sampler.stop)
+        for work in _background(parts, loop, usage, gateway):
+            work.start()
+            stack.push_async_callback(work.stop)
         yield create_app(context, all_routers())
 
 
-def _reader(gateway: EnvoyGateway) -> Callable[[], Awaitable[Mapping[str, Reading]]]:
-    async def read() -> Mapping[str, Reading]:
+def _background(
+    parts: Parts, loop: Loop, usage: UsageMeter, gateway: EnvoyGateway
+) -> list[Periodic]:
+    database, clock = parts.database, parts.clock
+    watch = health.HealthWatch(database, clock, parts.runtime, loop.hint)
+    counters = sampler.Sampler(database, usage, _reader(gateway))
+
+    async def forget() -> None:
+        await retention.forget(database, clock.now_ms())
+
+    return [
+        Periodic("health-watch", health.PERIOD_S, watch.check),
+        Periodic("sampler", sampler.PERIOD_S, counters.sample),
+        Periodic("retention", retention.PERIOD_S, forget),
+    ]
+
+
+def _reader(gateway: EnvoyGateway) -> Callable[[], Awaitable[Mapping[str, sampler.Reading]]]:
+    async def read() -> Mapping[str, sampler.Reading]:
         clusters = await gateway.stats.clusters()
         return {
-            name: Reading(stats.total, stats.client_errors + stats.server_errors)
+            name: sampler.Reading(stats.total, stats.client_errors + stats.server_errors)
             for name, stats in clusters.items()
         }
 

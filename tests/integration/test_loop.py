@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from modelyard.control.retention import forget
 from modelyard.control.service_pass import Parts, service_pass
 from modelyard.control.wishes import Author, Wishes
 from modelyard.domain.instance import Phase
@@ -73,6 +74,12 @@ class Bench:
         async with self.database.read() as session:
             statement = select(UpdateLog).where(UpdateLog.service_id == service_id)
             return list(await session.scalars(statement.order_by(UpdateLog.update_time)))
+
+    async def ended(self) -> int:
+        """How many instances on record are no more."""
+        async with self.database.read() as session:
+            rows = await session.scalars(select(Instance).where(Instance.ended_at.is_not(None)))
+            return len(list(rows))
 
     async def events(self, service_id: str) -> list[str]:
         async with self.database.read() as session:
@@ -292,6 +299,23 @@ async def test_later_update_takes_the_place_of_one_that_runs(bench: Bench) -> No
     first, second = await bench.logs(service_id)
     assert (first.result, second.result) == ("FAIL", "SUCCESS")
     assert "later update" in first.reason
+
+
+async def test_what_is_long_over_is_forgotten(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    bench.runtime.kill(bench.runtime.alive()[0])
+    await bench.settle(service_id)
+    await forget(bench.database, bench.clock.now_ms())
+    assert await bench.ended() == 1
+    bench.clock.pass_ms(3_700_000)
+    await forget(bench.database, bench.clock.now_ms())
+    assert await bench.ended() == 0
+    assert await bench.events(service_id)
+    bench.clock.pass_ms(31 * 24 * 3_600_000)
+    await forget(bench.database, bench.clock.now_ms())
+    assert await bench.events(service_id) == []
+    assert len(bench.runtime.alive()) == 1
 
 
 async def test_pass_that_was_cut_off_after_recording_starts_once(bench: Bench) -> None:

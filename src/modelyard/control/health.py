@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 
-import structlog
 from sqlalchemy import select
 
 from modelyard.clock import Clock
@@ -18,15 +16,13 @@ from modelyard.domain.observed import Stage
 from modelyard.store.database import Database
 from modelyard.store.tables.service import Instance
 
-log = structlog.get_logger(__name__)
-
 PERIOD_S = 2.0
 PATIENCE = 3
 """Checks in a row that an instance may leave unanswered."""
 
 
 class HealthWatch:
-    """Probes every ready instance each period; ``hint`` wakes the loop for a service."""
+    """``check`` is to be called every ``PERIOD_S``; ``hint`` wakes the loop for a service."""
 
     def __init__(
         self, database: Database, clock: Clock, runtime: Runtime, hint: Callable[[str], None]
@@ -36,24 +32,6 @@ class HealthWatch:
         self._runtime = runtime
         self._hint = hint
         self._unanswered: Counter[str] = Counter()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="health-watch")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(PERIOD_S)
-            try:
-                await self.check()
-            except Exception:
-                log.exception("health check failed")
 
     async def check(self) -> None:
         """Look at every ready instance once."""

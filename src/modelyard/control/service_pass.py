@@ -40,13 +40,14 @@ GATEWAY_RETRY_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a pass works with."""
+    """What a pass works with. ``node``: 8 hex digits that name this control plane's home."""
 
     settings: Settings
     database: Database
     clock: Clock
     runtime: Runtime
     gateway: Gateway
+    node: str = "00000000"
 
 
 async def service_pass(parts: Parts, service_id: str) -> int | None:
@@ -54,7 +55,7 @@ async def service_pass(parts: Parts, service_id: str) -> int | None:
 
     Safe to call at any time and twice: a service somebody else works on is left alone.
     """
-    token = str(uuid.uuid4())
+    token = leases.new_token(parts.node, uuid.uuid4().hex)
     async with parts.database.write() as session:
         if not await leases.take(session, service_id, token, parts.clock.now_ms()):
             return parts.clock.now_ms() + BUSY_RETRY_MS

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-import structlog
 from sqlalchemy import select
 
 from modelyard.monitor.usage import UsageMeter
 from modelyard.store.database import Database
 from modelyard.store.tables.service import Counter, Instance, Service
-
-log = structlog.get_logger(__name__)
 
 PERIOD_S = 5.0
 
@@ -56,24 +51,6 @@ class Sampler:
         self._meter = meter
         self._read = read
         self._last: Mapping[str, Reading] | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="sampler")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.sample()
-            except Exception:
-                log.exception("sampling failed")
-            await asyncio.sleep(PERIOD_S)
 
     async def sample(self) -> None:
         """One reading of everything."""

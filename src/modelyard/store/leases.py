@@ -50,9 +50,18 @@ async def release(session: AsyncSession, service_id: str, token: str) -> None:
     )
 
 
-async def release_all(session: AsyncSession) -> None:
-    """Free every lease: for the only control plane of an embedded database, when it starts."""
-    await session.execute(update(Service).values(lock_token=None, lock_expires_at=None))
+def new_token(node: str, unique: str) -> str:
+    """A token for one pass of one control plane: ``node`` (8 digits), then ``unique``."""
+    return f"{node}-{unique[:27]}"
+
+
+async def release_all_of(session: AsyncSession, node: str) -> None:
+    """Free what an earlier process of this control plane held: it died, nobody works on these."""
+    await session.execute(
+        update(Service)
+        .where(Service.lock_token.startswith(f"{node}-", autoescape=True))
+        .values(lock_token=None, lock_expires_at=None)
+    )
 
 
 async def _changed(session: AsyncSession, statement: object) -> int:

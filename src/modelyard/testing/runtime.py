@@ -59,7 +59,6 @@ class FakeRuntime:
         self.phases.pop(instance_id, None)
         self.specs.pop(instance_id, None)
 
-
     def log_tail(self, instance_id: str, lines: int = 20) -> str:
         return ""
 

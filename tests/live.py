@@ -138,8 +138,8 @@ def create(stack: Stack, config: list[Json], **more: Any) -> str:
 
 def delete(stack: Stack, service_id: str) -> None:
     """Delete and wait until it is gone."""
-    answer = stack.client.delete(path(stack, service_id))
-    assert answer.status_code in (200, 404), answer.text
+    url = path(stack, service_id)
+    until(lambda: stack.client.delete(url).status_code in (200, 404), 60)
     until(lambda: stack.client.get(path(stack, service_id)).status_code == 404, 60)
 
 
@@ -150,7 +150,7 @@ def service(stack: Stack, config: list[Json], **more: Any) -> Iterator[str]:
     try:
         yield service_id
     finally:
-        until(lambda: delete(stack, service_id) is None, 60)
+        delete(stack, service_id)
 
 
 def infer_url(stack: Stack, service_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,3 +137,23 @@ class Settings(BaseSettings):
             self.sockets_dir,
         ):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._own_sockets_dir()
+
+    def _own_sockets_dir(self) -> None:
+        """Refuse a socket folder that somebody else put in our way: in the temporary folder
+        anyone may. Raises ``PermissionError``.
+        """
+        found = self.sockets_dir.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise PermissionError(
+                f"{self.sockets_dir} belongs to somebody else. "
+                "Choose a MODELYARD_HOME with a shorter path."
+            )
+        self.sockets_dir.chmod(0o700)
+
+    def forget_sockets(self) -> None:
+        """Remove the sockets of a platform that is down; inside the home the folder stays."""
+        for socket in self.sockets_dir.glob("*.sock"):
+            socket.unlink(missing_ok=True)
+        if self.run_dir not in self.sockets_dir.parents and self.sockets_dir.is_dir():
+            self.sockets_dir.rmdir()

@@ -89,6 +89,9 @@ def new(**changes: Any) -> Json:
     return {key: value for key, value in body.items() if value is not None}
 
 
+BAD_COUNTS: tuple[Any, ...] = (0, -1, 6, 1.5, "two", True, [1], 10**30)
+BAD_WEIGHTS: tuple[Any, ...] = (-1, 101, 99.5, "all", "100 ", True, {}, 10**30)
+
 BAD = ("3037", "0107")
 EMPTY = ("3610", "3036")
 
@@ -191,11 +194,11 @@ UPDATES: dict[str, Refusal] = {
         f"instance_count {value!r}": Refusal(
             one(instance_count=value), 400, BAD, "config[0].instance_count"
         )
-        for value in (0, -1, 6, 1.5, "two", True, [1], 10**30)
+        for value in BAD_COUNTS
     },
     **{
         f"weight {value!r}": Refusal(one(weight=value), 400, BAD, "config[0].weight")
-        for value in (-1, 101, 99.5, "all", "100 ", True, {}, 10**30)
+        for value in BAD_WEIGHTS
     },
 }
 

@@ -49,6 +49,7 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
         await _end(gateway, grace_s)
     gateway_record(settings).unlink(missing_ok=True)
     stopped = await _end_instances(settings, say, grace_s)
+    settings.forget_sockets()
     return ran or stopped > 0
 
 

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
 
@@ -213,7 +214,7 @@ def main() -> None:
         record = settings.run_dir / "control-plane.json"
         write_record(record, this)
         try:
-            asyncio.run(serve(settings))
+            uvloop.run(serve(settings))
         except ModelyardError as error:
             sys.exit(error.message)
         finally:

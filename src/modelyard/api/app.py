@@ -1,13 +1,15 @@
-"""The application: routers, request ids, and the one place where errors become answers."""
+"""The application: routers, and the one place where errors become answers.
+
+Envoy, its only client, gives every request and answer an ``X-Request-Id``.
+"""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -78,15 +80,6 @@ async def _render_surprise(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _request_id(
-    request: Request, call_next: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
-    response = await call_next(request)
-    response.headers["X-Request-Id"] = request_id
-    return response
-
-
 def create_app(context: Context, routers: Sequence[APIRouter]) -> FastAPI:
     """The control plane's HTTP surface over ``context``."""
     app = FastAPI(
@@ -95,7 +88,6 @@ def create_app(context: Context, routers: Sequence[APIRouter]) -> FastAPI:
     app.state.context = context
     for router in routers:
         app.include_router(router)
-    app.middleware("http")(_request_id)
     app.add_exception_handler(ModelyardError, _render)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(RequestValidationError, _render_validation)

@@ -34,7 +34,8 @@ class Context:
     hint: Callable[[str], None]
 
 
-def context_of(request: Request) -> Context:
+# Coroutines, here and in deps.py: FastAPI would run plain functions in a thread each.
+async def context_of(request: Request) -> Context:
     return cast("Context", request.app.state.context)
 
 

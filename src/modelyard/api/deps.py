@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Header, Path
@@ -14,7 +14,7 @@ from modelyard.iam.claims import Claims
 TokenHeader = Annotated[str | None, Header(alias="X-Auth-Token")]
 
 
-def authenticated(context: ContextDep, x_auth_token: TokenHeader = None) -> Claims:
+async def authenticated(context: ContextDep, x_auth_token: TokenHeader = None) -> Claims:
     """The verified caller, whatever the scope.
 
     Raises ``Unauthenticated`` (iam.md §5).
@@ -30,14 +30,14 @@ def authenticated(context: ContextDep, x_auth_token: TokenHeader = None) -> Clai
 ClaimsDep = Annotated[Claims, Depends(authenticated)]
 
 
-def may(action: str) -> Callable[[Claims, str], Claims]:
+def may(action: str) -> Callable[[Claims, str], Awaitable[Claims]]:
     """A dependency that lets in callers of the path's project that may do ``action``.
 
     ``action`` is one of iam.md §4 (``modelarts:service:update``). Raises ``Unauthenticated`` for
     a token without a project, ``Forbidden`` 0210 for one of another project.
     """
 
-    def check(claims: ClaimsDep, project_id: Annotated[str, Path()]) -> Claims:
+    async def check(claims: ClaimsDep, project_id: Annotated[str, Path()]) -> Claims:
         if claims.project_id is None:
             raise Unauthenticated(
                 "The token has no project. Ask for one with scope.project.", code="0212"

@@ -62,7 +62,7 @@ class Admin:
         self._socket = socket
 
     def _client(self) -> httpx.AsyncClient:
-        transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
+        transport = httpx.AsyncHTTPTransport(uds=str(self._socket), verify=False)
         return httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=5.0)
 
     async def get(self, path: str, **query: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
 )
+
+from modelyard.store import inline_sqlite
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
@@ -27,20 +30,29 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-class Database:
-    """Hands out sessions; one transaction each.
+def _sqlite_engine(url: str) -> AsyncEngine:
+    path = make_url(url).database
+    if not path:
+        raise ValueError("MODELYARD_DATABASE_URL must name a file: sqlite+aiosqlite:////path/to.db")
+    engine = create_async_engine(url, async_creator=lambda: inline_sqlite.connect(path))
+    event.listen(engine.sync_engine, "connect", _tune_sqlite)
+    return engine
 
-    SQLite allows one writer: ``write`` takes the write lock at the start (``BEGIN IMMEDIATE``), so
-    that two writers wait for each other instead of failing at commit.
-    """
+
+def _server_engine(url: str) -> AsyncEngine:
+    return create_async_engine(url, pool_pre_ping=True)
+
+
+class Database:
+    """Hands out sessions; one transaction each. ``url``: SQLAlchemy's, with an async driver."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
-        self.engine: AsyncEngine = create_async_engine(url, pool_pre_ping=not self.is_sqlite)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _server_engine(url)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-        if self.is_sqlite:
-            event.listen(self.engine.sync_engine, "connect", _tune_sqlite)
+        # One writer at a time: a second one would wait inside SQLite, and with it the event loop.
+        self._writer = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -51,10 +63,13 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """A session whose work is committed at the end, or undone when an error gets out."""
-        async with self._sessions() as session:
-            if self.is_sqlite:
-                connection = await session.connection()
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if not self.is_sqlite:
+            async with self._sessions() as session, _committed(session):
+                yield session
+            return
+        async with self._writer, self._sessions() as session:
+            connection = await session.connection()
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
             async with _committed(session):
                 yield session
 

@@ -50,10 +50,11 @@ class Bench:
 
     async def create(self, *config: dict[str, Any], **more: Any) -> str:
         body = {"service_name": "svc", "infer_type": "real-time", "config": list(config), **more}
-        return await self.wishes.create(AUTHOR, body)
+        return (await self.wishes.create(AUTHOR, body)).service_id
 
     async def update(self, service_id: str, **body: Any) -> int | None:
-        return await self.wishes.update(AUTHOR, service_id, body)
+        accepted = await self.wishes.update(AUTHOR, service_id, body)
+        return accepted.at if accepted else None
 
     async def settle(self, service_id: str, passes: int = 30) -> None:
         """Run passes as the loop would, until nothing is due within a minute."""

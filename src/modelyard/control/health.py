@@ -17,6 +17,8 @@ from modelyard.store.database import Database
 from modelyard.store.tables.service import Instance
 
 PERIOD_S = 2.0
+AT_ONCE = 4
+PAUSE_S = 0.02
 PATIENCE = 3
 """Checks in a row that an instance may leave unanswered."""
 
@@ -40,19 +42,31 @@ class HealthWatch:
                 Instance.ended_at.is_(None), Instance.stage == Stage.READY.value
             )
             ready = list((await session.execute(statement)).tuples())
-        reports = await asyncio.gather(*(self._runtime.probe(i) for i, _ in ready))
         silent: Counter[str] = Counter()
-        for (instance_id, service_id), report in zip(ready, reports, strict=True):
-            if report is not None and report.phase is Phase.READY and report.message:
-                silent[instance_id] = self._unanswered[instance_id] + 1
-            elif report is None or report.phase is not Phase.READY:
-                self._hint(service_id)
-            if silent[instance_id] >= PATIENCE:
-                await self._end(instance_id, service_id, report)
+        # A few at a time with pauses: many instances must not crowd out updates.
+        for start in range(0, len(ready), AT_ONCE):
+            some = ready[start : start + AT_ONCE]
+            reports = await asyncio.gather(*(self._runtime.probe(i) for i, _ in some))
+            for (instance_id, service_id), report in zip(some, reports, strict=True):
+                await self._judge(instance_id, service_id, report, silent)
+            await asyncio.sleep(PAUSE_S)
         self._unanswered = silent
 
-    async def _end(self, instance_id: str, service_id: str, report: InstanceReport | None) -> None:
-        reason = report.message if report else "no answer"
+    async def _judge(
+        self,
+        instance_id: str,
+        service_id: str,
+        report: InstanceReport | None,
+        silent: Counter[str],
+    ) -> None:
+        if report is None or report.phase is not Phase.READY:
+            self._hint(service_id)
+        elif report.message:
+            silent[instance_id] = self._unanswered[instance_id] + 1
+            if silent[instance_id] >= PATIENCE:
+                await self._end(instance_id, service_id, report.message)
+
+    async def _end(self, instance_id: str, service_id: str, reason: str) -> None:
         info = f"instance {instance_id} left {PATIENCE} health checks unanswered: {reason}"
         async with self._database.write() as session:
             now = self._clock.now_ms()

@@ -39,6 +39,15 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A configuration that was written down: when (ms), and what it deploys."""
+
+    service_id: str
+    at: int
+    config: tuple[VersionConfig, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Wishes:
     """Writes wishes; the caller hints the loop afterwards."""
 
@@ -46,8 +55,8 @@ class Wishes:
     database: Database
     clock: Clock
 
-    async def create(self, author: Author, body: object) -> str:
-        """A new service; its id. Raises ``InvalidRequest`` or ``Conflict`` (services.md §2)."""
+    async def create(self, author: Author, body: object) -> Accepted:
+        """A new service. Raises ``InvalidRequest`` or ``Conflict`` (services.md §2)."""
         async with self.database.write() as session:
             facts = await self._facts(session, author.project_id, body)
             wish, problems = read_create(body, facts)
@@ -59,10 +68,10 @@ class Wishes:
             store.add_revision(session, service.id, 1, wish.config, author.user_id, now)
             journal.event(session, service.id, "start to deploy service", now)
             _tell_auto_stop(session, service, now)
-            return service.id
+            return Accepted(service.id, now, wish.config)
 
-    async def update(self, author: Author, service_id: str, body: object) -> int | None:
-        """Change a service; the update's time (ms) when the configuration was changed, else None.
+    async def update(self, author: Author, service_id: str, body: object) -> Accepted | None:
+        """Change a service; None when its configuration was left alone.
 
         Raises ``NotFound``, ``InvalidRequest`` or ``StateForbids``; then nothing has changed
         (services.md §3, §7, §8).
@@ -76,14 +85,15 @@ class Wishes:
             self._judge_state(service, wish)
             now = self.clock.now_ms()
             _describe(session, service, wish, now)
-            update_time = None
+            accepted = None
             if wish.config is not None:
-                update_time = await _configure(session, service, wish.config, author, now)
+                at = await _configure(session, service, wish.config, author, now)
+                accepted = Accepted(service_id, at, wish.config)
             if wish.status == "running" and service.status != Status.RUNNING.value:
                 _start(session, service, now)
             if wish.status == "stopped" and service.status != Status.STOPPED.value:
                 await _stop(session, service, now)
-            return update_time
+            return accepted
 
     async def delete(self, author: Author, service_ids: Sequence[str]) -> None:
         """Delete all or none. Raises ``NotFound`` or ``StateForbids`` (services.md §4)."""

@@ -58,7 +58,8 @@ class Sampler:
             pids = await session.scalars(
                 select(Instance.pid).where(Instance.ended_at.is_(None), Instance.pid.is_not(None))
             )
-            self._meter.sample([pid for pid in pids if pid])
+            living = [pid for pid in pids if pid]
+        await self._meter.sample(living)
         now = await self._read()
         if self._last is not None:
             await self._add(deltas(self._last, now))

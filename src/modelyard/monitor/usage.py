@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import psutil
+from pathlib import Path
 
 _MB = 1024 * 1024
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,13 @@ class UsageMeter:
         self._last: dict[int, tuple[float, float]] = {}
         self._usage: dict[int, Usage] = {}
 
-    def sample(self, pids: Iterable[int]) -> None:
-        """Measure the processes and all they started; those not named are forgotten."""
+    async def sample(self, pids: Iterable[int]) -> None:
+        """Measure the sessions led by these processes; those not named are forgotten."""
+        measured = await asyncio.to_thread(accounts)
         now = time.monotonic()
         last, usage = {}, {}
         for pid in pids:
-            seconds, memory = _totals(pid)
+            seconds, memory = measured.get(pid, (0.0, 0))
             before, then = self._last.get(pid, (seconds, now))
             rate = (seconds - before) / (now - then) if now > then else 0.0
             last[pid] = (seconds, now)
@@ -44,14 +47,22 @@ class UsageMeter:
         return self._usage.get(pid or 0, Usage())
 
 
-def _totals(pid: int) -> tuple[float, int]:
-    """CPU seconds and resident bytes of a process and its descendants."""
-    seconds, memory = 0.0, 0
-    with contextlib.suppress(psutil.Error):
-        root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                seconds += times.user + times.system
-                memory += process.memory_info().rss
-    return seconds, memory
+def accounts() -> dict[int, tuple[float, int]]:
+    """CPU seconds and resident bytes of every session on the machine, by its leader's pid.
+
+    One walk over ``/proc`` for all instances: each leads a session of its own.
+    """
+    totals: dict[int, tuple[float, int]] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            text = (folder / "stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            continue
+        # The command name may hold blanks and parentheses; the fields start behind the last one.
+        fields = text.rpartition(")")[2].split()
+        session, ticks, pages = int(fields[3]), int(fields[11]) + int(fields[12]), int(fields[21])
+        seconds, memory = totals.get(session, (0.0, 0))
+        totals[session] = (seconds + ticks / _TICKS, memory + pages * _PAGE)
+    return totals

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.api.context import Context, ContextDep
+from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
 from modelyard.api.paging import Query
 from modelyard.api.schemas import services as wire
 from modelyard.api.services_monitor import service_monitor
 from modelyard.control.wishes import Author, not_found
-from modelyard.domain.config import VersionConfig
 from modelyard.domain.lifecycle import Status
 from modelyard.iam.claims import Claims
 from modelyard.store import services as store
@@ -47,12 +45,9 @@ async def create_service(
     claims: Annotated[Claims, Depends(may("modelarts:service:create"))],
     body: AnyBody = None,
 ) -> Json:
-    service_id = await context.wishes.create(_author(claims), body)
-    context.hint(service_id)
-    async with context.database.read() as session:
-        service = await _find(session, claims, service_id)
-        config = await store.revision_config(session, service_id, service.desired_revision)
-    return {"service_id": service_id, "resource_ids": _resource_ids(config, service.publish_at)}
+    accepted = await context.wishes.create(_author(claims), body)
+    context.hint(accepted.service_id)
+    return {"service_id": accepted.service_id, "resource_ids": wire.resource_ids(accepted)}
 
 
 @router.get("")
@@ -114,25 +109,11 @@ async def update_service(
     claims: Annotated[Claims, Depends(may("modelarts:service:update"))],
     body: AnyBody = None,
 ) -> Json:
-    update_time = await context.wishes.update(_author(claims), service_id, body)
+    accepted = await context.wishes.update(_author(claims), service_id, body)
     context.hint(service_id)
-    if update_time is None or context.settings.bare_update_answer:
+    if accepted is None or context.settings.bare_update_answer:
         return {}
-    return await _update_answer(context, claims, service_id, update_time)
-
-
-async def _update_answer(
-    context: Context, claims: Claims, service_id: str, update_time: int
-) -> Json:
-    async with context.database.read() as session:
-        service = await _find(session, claims, service_id)
-        config = await store.revision_config(session, service_id, service.desired_revision)
-    return {"update_time": str(update_time), "resource_ids": _resource_ids(config, update_time)}
-
-
-def _resource_ids(config: Sequence[VersionConfig], at: int) -> list[str]:
-    """One id per deployed model (services.md §2.1)."""
-    return [f"INF-{version.fingerprint[:6]}@{at}" for version in config]
+    return {"update_time": str(accepted.at), "resource_ids": wire.resource_ids(accepted)}
 
 
 @router.delete("/{service_id}")

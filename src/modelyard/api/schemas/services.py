@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.control.wishes import Accepted
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.flavors import CUSTOM
 from modelyard.domain.lifecycle import Status
@@ -121,6 +122,11 @@ def _version_status(version: VersionConfig, instances: Sequence[Instance]) -> st
     if ready >= version.instance_count:
         return "ready"
     return "concerning" if ready else "notReady"
+
+
+def resource_ids(accepted: Accepted) -> list[str]:
+    """One id per deployed model (services.md §2.1)."""
+    return [f"INF-{version.fingerprint[:6]}@{accepted.at}" for version in accepted.config]
 
 
 def update_log(

@@ -54,7 +54,8 @@ class Fields:
         """Refuse members that would otherwise be dropped without a word."""
         for key in self.body:
             if key not in known:
-                self.problems.invalid(self.name(key), "is not a field of this request", hint)
+                name = self.name(key[:64] or '""')
+                self.problems.invalid(name, "is not a field of this request", hint)
 
     def text(
         self,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, Header, Path
+from fastapi import Depends, Header, Path, Request
 
+from modelyard.api.body import storable
 from modelyard.api.context import ContextDep
-from modelyard.errors import Forbidden, Unauthenticated
+from modelyard.errors import Forbidden, InvalidRequest, Unauthenticated
 from modelyard.iam.claims import Claims
 
 TokenHeader = Annotated[str | None, Header(alias="X-Auth-Token")]
@@ -30,14 +31,16 @@ async def authenticated(context: ContextDep, x_auth_token: TokenHeader = None) -
 ClaimsDep = Annotated[Claims, Depends(authenticated)]
 
 
-def may(action: str) -> Callable[[Claims, str], Awaitable[Claims]]:
+def may(action: str) -> Callable[[Request, Claims, str], Awaitable[Claims]]:
     """A dependency that lets in callers of the path's project that may do ``action``.
 
     ``action`` is one of iam.md §4 (``modelarts:service:update``). Raises ``Unauthenticated`` for
     a token without a project, ``Forbidden`` 0210 for one of another project.
     """
 
-    async def check(claims: ClaimsDep, project_id: Annotated[str, Path()]) -> Claims:
+    async def check(
+        request: Request, claims: ClaimsDep, project_id: Annotated[str, Path()]
+    ) -> Claims:
         if claims.project_id is None:
             raise Unauthenticated(
                 "The token has no project. Ask for one with scope.project.", code="0212"
@@ -46,6 +49,9 @@ def may(action: str) -> Callable[[Claims, str], Awaitable[Claims]]:
             raise Forbidden(
                 f"The token belongs to another project than the URL's {project_id!r}.", code="0210"
             )
+        for name, value in request.query_params.items():
+            if not storable(value):
+                raise InvalidRequest(f"{name[:40]!r}: holds a character no filter can match.")
         return claims
 
     check.__name__ = action.replace(":", "_")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Request
+from fastapi import APIRouter, Depends, Request
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from modelyard.api.body import JsonBody
 from modelyard.api.context import Context, ContextDep
 from modelyard.api.deps import may
 from modelyard.api.paging import Query
@@ -38,7 +39,7 @@ def _not_found(model_id: str) -> NotFound:
 async def create_model(
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:model:create"))],
-    body: Annotated[Any, Body()] = None,
+    body: JsonBody,
 ) -> Json:
     """Import a package; answers at once, ``model_status`` tells how it went (models.md §1.1)."""
     if not isinstance(body, dict):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from modelyard.api.body import JsonBody
 from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
 from modelyard.api.paging import Query
@@ -23,7 +24,6 @@ router = APIRouter(prefix="/v1/{project_id}/services", tags=["services"])
 
 Json = dict[str, Any]
 ServiceId = Annotated[str, Path()]
-AnyBody = Annotated[Any, Body()]
 INFER_TYPES = ("real-time", "batch", "edge")
 
 
@@ -43,7 +43,7 @@ async def _find(session: AsyncSession, claims: Claims, service_id: str) -> Servi
 async def create_service(
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:service:create"))],
-    body: AnyBody = None,
+    body: JsonBody,
 ) -> Json:
     accepted = await context.wishes.create(_author(claims), body)
     context.hint(accepted.service_id)
@@ -107,7 +107,7 @@ async def update_service(
     service_id: ServiceId,
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:service:update"))],
-    body: AnyBody = None,
+    body: JsonBody,
 ) -> Json:
     accepted = await context.wishes.update(_author(claims), service_id, body)
     context.hint(service_id)

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     )
     gateway_workers: int = Field(default=0, ge=0, description="Envoy threads; 0: one per core")
     max_instances_per_version: int = Field(default=5, ge=1, le=128)
+    max_services: int = Field(default=0, ge=0, description="services of a project; 0: no limit")
+    max_running_services: int = Field(default=0, ge=0)
+    max_instances: int = Field(default=0, ge=0, description="instances of a project; 0: no limit")
     deploy_timeout: int = Field(default=1200, ge=1, description="longest start of an instance")
     drain_grace: float = Field(default=60.0, ge=0, description="longest drain of an instance")
     strict_same_status: bool = False

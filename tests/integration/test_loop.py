@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from modelyard.control.retention import forget
 from modelyard.control.service_pass import Parts, service_pass
 from modelyard.control.wishes import Author, Wishes
 from modelyard.domain.instance import Phase
-from modelyard.errors import StateForbids
+from modelyard.errors import InvalidRequest, StateForbids
 from modelyard.settings import Settings
 from modelyard.store.database import Database
 from modelyard.store.migrate import migrate
@@ -49,7 +50,7 @@ class Bench:
         self.wishes = Wishes(settings, database, self.clock)
 
     async def create(self, *config: dict[str, Any], **more: Any) -> str:
-        body = {"service_name": "svc", "infer_type": "real-time", "config": list(config), **more}
+        body = {"service_name": "svc", "infer_type": "real-time", "config": list(config)} | more
         return (await self.wishes.create(AUTHOR, body)).service_id
 
     async def update(self, service_id: str, **body: Any) -> int | None:
@@ -300,6 +301,37 @@ async def test_later_update_takes_the_place_of_one_that_runs(bench: Bench) -> No
     first, second = await bench.logs(service_id)
     assert (first.result, second.result) == ("FAIL", "SUCCESS")
     assert "later update" in first.reason
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"max_services": 1}, "3520"),
+        ({"max_running_services": 1}, "3521"),
+        ({"max_instances": 3}, "3522"),
+    ],
+)
+async def test_quotas(bench: Bench, limits: dict[str, int], code: str) -> None:
+    service_id = await bench.create(version(M1, 100, 3))
+    await bench.settle(service_id)
+    bench.wishes = replace(bench.wishes, settings=bench.wishes.settings.model_copy(update=limits))
+    with pytest.raises(InvalidRequest, match="quota") as refused:
+        await bench.create(version(M1, 100), service_name="another")
+    assert refused.value.code == code
+    if code == "3522":
+        with pytest.raises(InvalidRequest):
+            await bench.update(service_id, config=[version(M1, 100, 4)])
+        assert (await bench.service(service_id)).desired_revision == 1
+        assert await bench.logs(service_id) == []
+
+
+async def test_only_the_owner_or_an_administrator_deletes(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    other = replace(AUTHOR, user_id="o" * 32)
+    with pytest.raises(InvalidRequest) as refused:
+        await bench.wishes.delete(other, [service_id])
+    assert refused.value.code == "3540"
+    await bench.wishes.delete(replace(other, is_admin=True), [service_id])
 
 
 async def test_what_is_long_over_is_forgotten(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.clock import Clock
 from modelyard.control import journal
+from modelyard.control.quotas import judge_quotas
 from modelyard.domain.config import Schedule, VersionConfig
 from modelyard.domain.lifecycle import Action, Status, Verdict, allowed_in, may
 from modelyard.domain.observed import Wanted
@@ -21,7 +22,7 @@ from modelyard.domain.outcome import Result
 from modelyard.domain.requests import Facts, ModelFacts, ServiceCreate, ServiceUpdate
 from modelyard.domain.validation import read_create, read_update
 from modelyard.domain.version_config import CONFIG_LIMIT
-from modelyard.errors import Conflict, NotFound, StateForbids, refuse
+from modelyard.errors import Conflict, InvalidRequest, NotFound, StateForbids, refuse
 from modelyard.settings import Settings
 from modelyard.store import services as store
 from modelyard.store.database import Database
@@ -31,11 +32,12 @@ from modelyard.store.tables.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """On whose behalf a wish is written."""
+    """On whose behalf a wish is written. ``is_admin``: of the project."""
 
     project_id: str
     user_id: str
     domain_id: str
+    is_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Wishes:
             store.add_revision(session, service.id, 1, wish.config, author.user_id, now)
             journal.event(session, service.id, "start to deploy service", now)
             _tell_auto_stop(session, service, now)
+            await session.flush()
+            await judge_quotas(session, self.settings, author.project_id)
             return Accepted(service.id, now, wish.config)
 
     async def update(self, author: Author, service_id: str, body: object) -> Accepted | None:
@@ -93,6 +97,9 @@ class Wishes:
                 _start(session, service, now)
             if wish.status == "stopped" and service.status != Status.STOPPED.value:
                 await _stop(session, service, now)
+            if wish.config is not None or wish.status == "running":
+                await session.flush()
+                await judge_quotas(session, self.settings, author.project_id)
             return accepted
 
     async def delete(self, author: Author, service_ids: Sequence[str]) -> None:
@@ -104,6 +111,7 @@ class Wishes:
                 for service_id in sorted(set(service_ids))
             ]
             for service in services:
+                _require_owner(service, author)
                 _require(service, Action.DELETE)
             now = self.clock.now_ms()
             for service in services:
@@ -174,6 +182,16 @@ def _require(service: Service, action: Action, *, strict: bool = False) -> None:
         f"It is allowed when the service is {states}.",
         field="status",
     )
+
+
+def _require_owner(service: Service, author: Author) -> None:
+    if service.owner != author.user_id and not author.is_admin:
+        raise InvalidRequest(
+            f"service_id: {service.name!r} belongs to another user. Ask its owner, or an "
+            "administrator of the project.",
+            code="3540",
+            field="service_id",
+        )
 
 
 def _new_service(service_id: str, author: Author, wish: ServiceCreate, now: int) -> Service:

@@ -15,6 +15,7 @@ from modelyard.api.schemas import services as wire
 from modelyard.api.services_monitor import service_monitor
 from modelyard.control.wishes import Author, not_found
 from modelyard.domain.lifecycle import Status
+from modelyard.domain.roles import ADMIN
 from modelyard.iam.claims import Claims
 from modelyard.store import services as store
 from modelyard.store.models import find_models
@@ -29,7 +30,8 @@ INFER_TYPES = ("real-time", "batch", "edge")
 
 def _author(claims: Claims) -> Author:
     assert claims.project_id is not None
-    return Author(claims.project_id, claims.user_id, claims.domain_id)
+    is_admin = ADMIN in claims.roles
+    return Author(claims.project_id, claims.user_id, claims.domain_id, is_admin)
 
 
 async def _find(session: AsyncSession, claims: Claims, service_id: str) -> Service:

@@ -27,8 +27,9 @@ from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
 from modelyard.clock import SystemClock
-from modelyard.control import health, retention
+from modelyard.control import health, orphans, retention
 from modelyard.control.loop import Loop
+from modelyard.control.orphans import end_orphans
 from modelyard.control.restore import present_traffic
 from modelyard.control.service_pass import Parts
 from modelyard.control.wishes import Wishes
@@ -120,6 +121,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             usage=usage,
             hint=loop.hint,
         )
+        await end_orphans(database, runtime)
         await gateway.start()
         stack.push_async_callback(gateway.stop)
         await importer.start()
@@ -146,6 +148,7 @@ def _background(
         Periodic("health-watch", health.PERIOD_S, watch.check),
         Periodic("sampler", sampler.PERIOD_S, counters.sample),
         Periodic("retention", retention.PERIOD_S, forget),
+        Periodic("orphans", orphans.PERIOD_S, lambda: end_orphans(database, parts.runtime)),
     ]
 
 

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     )
     host: str = "127.0.0.1"
     port: int = Field(default=8700, ge=1, le=65535)
+    public_url: str = Field(
+        default="", description="what clients are told, when it is not http://HOST:PORT"
+    )
     database_url: str = ""
     object_store: str = ""
     region: str = "local"
@@ -65,8 +68,13 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def public_address(self) -> str:
+        """What the catalogue and ``access_address`` tell clients; no trailing slash."""
+        return self.public_url.rstrip("/") or self.address
+
+    @property
     def address(self) -> str:
-        """The one public address, as a URL without a trailing slash."""
+        """Where this machine reaches the platform, as a URL without a trailing slash."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 

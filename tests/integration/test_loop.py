@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from modelyard.control.orphans import end_orphans
 from modelyard.control.retention import forget
 from modelyard.control.service_pass import Parts, service_pass
 from modelyard.control.wishes import Author, Wishes
@@ -57,10 +58,12 @@ class Bench:
         accepted = await self.wishes.update(AUTHOR, service_id, body)
         return accepted.at if accepted else None
 
-    async def settle(self, service_id: str, passes: int = 30) -> None:
-        """Run passes as the loop would, until nothing is due within a minute."""
+    async def settle(self, service_id: str, passes: int = 60, until: str = "") -> None:
+        """Run passes as the loop would, until nothing is due within a minute or it is ``until``."""
         for _ in range(passes):
             at = await service_pass(self.parts, service_id)
+            if until and (await self.service(service_id)).status == until:
+                return
             if at is None or at > self.clock.now_ms() + 60_000:
                 return
             self.clock.now = max(self.clock.now + 1, at)
@@ -332,6 +335,135 @@ async def test_only_the_owner_or_an_administrator_deletes(bench: Bench) -> None:
         await bench.wishes.delete(other, [service_id])
     assert refused.value.code == "3540"
     await bench.wishes.delete(replace(other, is_admin=True), [service_id])
+
+
+async def test_a_schedule_does_not_delay_a_rollback(bench: Bench) -> None:
+    schedule = [{"type": "stop", "time_unit": "MINUTES", "duration": 90}]
+    service_id = await bench.create(version(M1, 100), schedule=schedule)
+    await bench.settle(service_id)
+    bench.runtime.broken[M2] = "no"
+    await bench.update(service_id, config=[version(M2, 100)])
+    await bench.settle(service_id)
+    assert "update rolled back" in await bench.events(service_id)
+
+
+async def test_a_failed_service_has_no_timer(bench: Bench) -> None:
+    schedule = [{"type": "stop", "time_unit": "MINUTES", "duration": 90}]
+    bench.runtime.broken[M1] = "no"
+    service_id = await bench.create(version(M1, 100), schedule=schedule)
+    await bench.settle(service_id)
+    service = await bench.service(service_id)
+    assert (service.status, service.due_time) == ("failed", None)
+    assert not bench.runtime.alive()
+
+
+async def test_any_text_of_a_model_may_be_a_cause(bench: Bench) -> None:
+    bench.runtime.broken[M1] = "cannot open 'caf\udce9\0.bin' " + "x" * 5_000
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    service = await bench.service(service_id)
+    assert service.status == "failed"
+    assert "cannot open" in service.error_msg
+    assert len(service.error_msg) <= 2_000
+
+
+async def test_a_pass_for_nobody_asks_for_no_other(bench: Bench) -> None:
+    assert await service_pass(bench.parts, "00000000-0000-4000-8000-000000000000") is None
+
+
+async def test_an_instance_without_a_row_is_ended(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100, 2))
+    await bench.settle(service_id)
+    orphan, other = bench.runtime.alive()
+    async with bench.database.write() as session:
+        await session.execute(delete(Instance).where(Instance.id == orphan))
+    await end_orphans(bench.database, bench.runtime)
+    assert bench.runtime.alive() == [other]
+
+
+async def test_broken_envs_move_no_traffic_and_drain_nothing(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 90, 3), version(M2, 10))
+    await bench.settle(service_id)
+    before = bench.gateway.endpoints(service_id)
+    bench.runtime.broken = {M1: "bad envs", M2: "bad envs"}
+    bad = {"envs": {"A": "bad"}}
+    await bench.update(service_id, config=[version(M1, 10, 1, **bad), version(M2, 90, **bad)])
+    history = len(bench.gateway.history)
+    await bench.settle(service_id)
+    assert bench.gateway.endpoints(service_id) == before
+    assert len(bench.gateway.history) == history
+    assert not any(verb == "drain" for verb, _ in bench.runtime.history)
+
+
+async def test_an_overtaken_update_never_serves(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    bench.runtime.ready_at_once = False
+    await bench.update(service_id, config=[version(M1, 50, envs={"X": "1"}), version(M2, 50)])
+    await service_pass(bench.parts, service_id)
+    [overtaken] = [i for i, s in bench.runtime.specs.items() if s.envs == {"X": "1"}]
+    bench.runtime.phases[overtaken] = Phase.READY
+    await service_pass(bench.parts, service_id)
+    assert overtaken not in bench.gateway.endpoints(service_id)
+    bench.runtime.ready_at_once = True
+    await bench.update(service_id, config=[version(M1, 100, envs={"X": "2"})])
+    await bench.settle(service_id)
+    served = {e.instance_id for t in bench.gateway.history for v in t.versions for e in v.endpoints}
+    assert overtaken not in served
+    assert overtaken not in bench.runtime.alive()
+
+
+async def test_each_instance_drains_by_its_own_grace(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    [old] = bench.runtime.alive()
+    bench.runtime.drains_at_once = False
+    quick = {"additional_properties": {"termination_grace_period_seconds": 1}}
+    await bench.update(service_id, config=[version(M2, 100, **quick)])
+    for _ in range(5):
+        await service_pass(bench.parts, service_id)
+        bench.clock.pass_ms(5_000)
+    assert old in bench.runtime.alive()
+    bench.clock.pass_ms(60_000)
+    await bench.settle(service_id)
+    assert old not in bench.runtime.alive()
+
+
+async def test_auto_stop_during_an_update_closes_its_log(bench: Bench) -> None:
+    schedule = [{"type": "stop", "time_unit": "MINUTES", "duration": 1}]
+    service_id = await bench.create(version(M1, 100), schedule=schedule)
+    await bench.settle(service_id, until="running")
+    bench.runtime.ready_at_once = False
+    await bench.update(service_id, config=[version(M2, 100)])
+    await service_pass(bench.parts, service_id)
+    bench.clock.pass_ms(61_000)
+    await bench.settle(service_id)
+    [log] = await bench.logs(service_id)
+    assert (log.result, log.reason) == ("FAIL", "the service was stopped")
+
+
+async def test_an_overtaken_rollback_is_not_told_later(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    bench.runtime.broken[M2] = "no"
+    await bench.update(service_id, config=[version(M2, 100)])
+    while "rolling back" not in str(await bench.events(service_id)):
+        await service_pass(bench.parts, service_id)
+        bench.clock.pass_ms(600)
+    await bench.update(service_id, config=[version(M1, 100, 2)])
+    await bench.settle(service_id)
+    events = await bench.events(service_id)
+    assert events[-1] == "service updated"
+    assert "update rolled back" not in events
+
+
+async def test_a_ready_instance_that_vanishes_counts_as_failed(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    await bench.runtime.stop(bench.runtime.alive()[0])
+    await bench.settle(service_id)
+    assert any("stopped answering" in event for event in await bench.events(service_id))
+    assert len(bench.runtime.alive()) == 1
 
 
 async def test_what_is_long_over_is_forgotten(bench: Bench) -> None:

@@ -130,6 +130,7 @@ class World(RuleBasedStateMachine):
     def turns_out_broken(self, model: str, made: int) -> None:
         live = self.desired.live
         proven = {v.fingerprint for v in live.versions} if live else set()
+        proven |= {i.fingerprint for i in self.instances.values() if i.stage is Stage.READY}
         if f"{model}-{made}" not in proven:
             self.broken.add(f"{model}-{made}")
 
@@ -168,6 +169,10 @@ class World(RuleBasedStateMachine):
                 since=self.now,
             )
         self.acked = todo.split
+        for ids in todo.split.endpoints.values() if todo.split else ():
+            for instance_id in ids:
+                instance = self.instances[instance_id]
+                self.instances[instance_id] = replace(instance, served=True)
         for instance_id in todo.retire:
             self._move(self.instances[instance_id], Stage.DRAINING)
         for kill in todo.kills:
@@ -203,10 +208,21 @@ class World(RuleBasedStateMachine):
                     assert by_id[instance_id].stage is Stage.READY
                     assert by_id[instance_id].model_id == model_id
                     assert instance_id not in todo.retire, "retired while it gets traffic"
+            self._only_what_is_proven_or_asked_for(todo.split, by_id)
         assert len(set(todo.retire)) == len(todo.retire)
         if self.desired.wanted is Wanted.RUNNING and not self.desired.given_up:
             self._last_good_stays(observed, todo)
             self._within_surge(observed, todo)
+
+    def _only_what_is_proven_or_asked_for(self, split: Split, by_id: dict[str, Instance]) -> None:
+        known = (self.desired.target, self.desired.serving)
+        revision = next(r for r in known if r and r.number == split.revision)
+        for model_id, ids in split.endpoints.items():
+            version = revision.version(model_id)
+            assert version is not None
+            for instance_id in ids:
+                instance = by_id[instance_id]
+                assert instance.served or instance.fingerprint == version.fingerprint
 
     def _last_good_stays(self, observed: Observed, todo: Plan) -> None:
         """Whoever serves keeps its strength until the next one has taken over."""
@@ -217,12 +233,15 @@ class World(RuleBasedStateMachine):
             assert todo.split.revision == self.desired.target.number
         serving = self.desired.target if flipped else self.desired.serving
         for version in serving.versions:
-            before = len(observed.of(version.model_id, Stage.READY))
+            old = self.desired.serving.version(version.model_id)
+            before = len(observed.usable(old)) if old else 0
             after = len(todo.split.endpoints.get(version.model_id, ()))
             assert after >= min(before, version.needed)
-            old = self.desired.serving.version(version.model_id)
             if flipped and (old is None or version.count > old.count):
                 assert after >= version.needed
+            if flipped and old and old.fingerprint != version.fingerprint:
+                ready = observed.of(version.model_id, Stage.READY)
+                assert any(i.fingerprint == version.fingerprint for i in ready)
 
     def _within_surge(self, observed: Observed, todo: Plan) -> None:
         revisions_now = [r for r in (self.desired.target, self.desired.serving) if r]

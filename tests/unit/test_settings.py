@@ -38,4 +38,7 @@ def test_a_socket_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 def test_the_address_is_one_a_client_can_reach() -> None:
     assert Settings(host="0.0.0.0", port=8711).address == "http://127.0.0.1:8711"
+    behind = Settings(host="0.0.0.0", public_url="https://models.example/")
+    assert behind.public_address == "https://models.example"
+    assert Settings(port=8711).public_address == "http://127.0.0.1:8711"
     assert Settings(host="::1", port=8711).address == "http://[::1]:8711"

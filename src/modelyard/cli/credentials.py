@@ -61,13 +61,17 @@ def checked_settings(values: Mapping[str, object]) -> Settings:
 
 
 def find_credentials(home: Path | None) -> Credentials:
-    """``--home`` names the file; else a full set of ``OS_*`` variables; else the default home.
+    """The home's own; or those of ``OS_*`` variables, for another user of the same platform.
 
-    Raises ``CliError`` when there are none.
+    Variables that lead to another cloud count only where there is no platform here. Raises
+    ``CliError`` when there are no credentials.
     """
+    path = settings_for(home).credentials_file
     if home is None and all(os.environ.get(f"OS_{key}") for key in _NEEDED):
-        return _from_environment(os.environ)
-    return read_credentials(settings_for(home).credentials_file)
+        given = _from_environment(os.environ)
+        if not path.exists() or given.address == read_credentials(path).address:
+            return given
+    return read_credentials(path)
 
 
 def read_credentials(path: Path) -> Credentials:

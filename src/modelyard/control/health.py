@@ -13,8 +13,9 @@ from modelyard.control import journal
 from modelyard.control.ports import Runtime
 from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.domain.observed import Stage
+from modelyard.domain.text import storable_text
 from modelyard.store.database import Database
-from modelyard.store.tables.service import Instance
+from modelyard.store.tables.service import Instance, Service
 
 PERIOD_S = 2.0
 AT_ONCE = 4
@@ -70,6 +71,7 @@ class HealthWatch:
         info = f"instance {instance_id} left {PATIENCE} health checks unanswered: {reason}"
         async with self._database.write() as session:
             now = self._clock.now_ms()
-            journal.event(session, service_id, info, now, journal.ABNORMAL)
+            if await session.get(Service, service_id) is not None:
+                journal.event(session, service_id, storable_text(info), now, journal.ABNORMAL)
         await self._runtime.stop(instance_id)
         self._hint(service_id)

@@ -26,9 +26,18 @@ def open_log(session: AsyncSession, service_id: str, revision: int, now: int) ->
 
 
 async def close_logs(
-    session: AsyncSession, service_id: str, result: Result, now: int, reason: str = ""
+    session: AsyncSession,
+    service_id: str,
+    result: Result,
+    now: int,
+    reason: str = "",
+    *,
+    rolling_back: bool = False,
 ) -> list[UpdateLog]:
-    """Close every log that still runs; gives them back."""
+    """Give every log that still runs its result; gives them back.
+
+    With ``rolling_back`` they stay open until ``finish_rollbacks``.
+    """
     running = list(
         await session.scalars(
             select(UpdateLog).where(
@@ -38,8 +47,7 @@ async def close_logs(
     )
     for log in running:
         log.result, log.reason = result.value, reason
-        # A failed update is closed when the former revision is back in full.
-        log.closed_at = None if result is Result.FAIL and reason else now
+        log.closed_at = None if rolling_back else now
     return running
 
 

@@ -7,13 +7,13 @@ fails its health check, when its own timer is due, and once when the control pla
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import structlog
 from sqlalchemy import or_, select
 
 from modelyard.control.service_pass import Parts, service_pass
 from modelyard.domain.lifecycle import Status
+from modelyard.periodic import Periodic
 from modelyard.store.tables.service import Instance, Service
 
 log = structlog.get_logger(__name__)
@@ -36,6 +36,7 @@ class Loop:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._lookups: set[asyncio.Task[None]] = set()
+        self._sweeper = Periodic("loop-sweep", SWEEP_S, self._sweep)
 
     def hint(self, service_id: str) -> None:
         """Look at the service soon; cheap, and callable from anywhere in the event loop."""
@@ -52,20 +53,19 @@ class Loop:
         self._tasks = [
             asyncio.create_task(self._work(), name=f"loop-worker-{n}") for n in range(WORKERS)
         ]
-        self._tasks.append(asyncio.create_task(self._sweep(), name="loop-sweep"))
+        self._sweeper.start()
         for service_id in await self._restless():
             self.hint(service_id)
 
     async def stop(self) -> None:
         """End all work; passes that are cut off are continued by the next control plane."""
+        await self._sweeper.stop()
         for timer in self._timers.values():
             timer.cancel()
         tasks = [*self._tasks, *self._lookups]
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
 
     # -- work ---------------------------------------------------------------------------------
@@ -116,8 +116,12 @@ class Loop:
         task.add_done_callback(self._lookups.discard)
 
     async def _hint_owner(self, instance_id: str) -> None:
-        async with self._parts.database.read() as session:
-            row = await session.get(Instance, instance_id)
+        try:
+            async with self._parts.database.read() as session:
+                row = await session.get(Instance, instance_id)
+        except Exception:  # The health watch will notice all the same.
+            log.exception("cannot look up an ended instance", instance_id=instance_id)
+            return
         if row is not None:
             self.hint(row.service_id)
 
@@ -136,11 +140,9 @@ class Loop:
             return list(await session.scalars(statement))
 
     async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            now = self._parts.clock.now_ms()
-            async with self._parts.database.read() as session:
-                due = await session.scalars(select(Service.id).where(Service.check_at <= now))
-                for service_id in due:
-                    if service_id not in self._timers:
-                        self.hint(service_id)
+        now = self._parts.clock.now_ms()
+        async with self._parts.database.read() as session:
+            due = await session.scalars(select(Service.id).where(Service.check_at <= now))
+            for service_id in due:
+                if service_id not in self._timers:
+                    self.hint(service_id)

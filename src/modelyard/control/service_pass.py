@@ -23,14 +23,23 @@ from modelyard.control.specs import instance_spec
 from modelyard.control.traffic import traffic_of
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.domain.observation import Observation, observe
-from modelyard.domain.observed import Instance, Observed, Stage, Wanted
-from modelyard.domain.planner import Plan, Start, plan
-from modelyard.errors import GatewayTimeout
+from modelyard.domain.observed import (
+    Desired,
+    Instance,
+    Observed,
+    Stage,
+    VersionTarget,
+    Wanted,
+)
+from modelyard.domain.planner import Plan, Start, Verdict, plan, split_of
+from modelyard.domain.text import storable_text
+from modelyard.errors import GatewayTimeout, InternalFailure
 from modelyard.settings import Settings
 from modelyard.store import leases
 from modelyard.store.database import Database
 from modelyard.store.state import ServiceState, load_state
 from modelyard.store.tables.service import Instance as InstanceRow
+from modelyard.store.tables.service import Service
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +67,8 @@ async def service_pass(parts: Parts, service_id: str) -> int | None:
     token = leases.new_token(parts.node, uuid.uuid4().hex)
     async with parts.database.write() as session:
         if not await leases.take(session, service_id, token, parts.clock.now_ms()):
-            return parts.clock.now_ms() + BUSY_RETRY_MS
+            gone = await session.get(Service, service_id) is None
+            return None if gone else parts.clock.now_ms() + BUSY_RETRY_MS
         await stop_when_due(session, service_id, parts.clock.now_ms())
     this = _ServicePass(parts, service_id, token)
     try:
@@ -100,7 +110,10 @@ class _ServicePass:
         await self._record(state, seen, specs, reports, now)
         await self._clean_up(seen)
         await self._start(state, specs)
-        await self._publish(state, todo, reports)
+        try:
+            await self._publish(state, todo, reports)
+        except InternalFailure as refusal:
+            todo = _refused(state.desired, observed, refusal)
         check_at = await self._settle(state, observed, todo)
         await self._let_go(observed, todo, reports)
         return check_at
@@ -145,7 +158,8 @@ class _ServicePass:
                     info = f"{_label(state, ended.instance.model_id)} instance ended: {message}"
                     journal.event(session, self._service_id, info, now, journal.ABNORMAL)
             for instance_id, start in starts.items():
-                session.add(_row(self._service_id, instance_id, start, now))
+                grace_ms = _version(state, start).grace_ms
+                session.add(_row(self._service_id, instance_id, start, grace_ms, now))
                 info = f"{_label(state, start.model_id)} starting model"
                 journal.event(session, self._service_id, info, now)
 
@@ -168,7 +182,7 @@ class _ServicePass:
             now = self._parts.clock.now_ms()
             async with self._parts.database.write() as session:
                 await leases.hold(session, self._service_id, self._token, now)
-                message = f"cannot start a process: {error}"
+                message = storable_text(f"cannot start a process: {error}")
                 await session.execute(
                     update(InstanceRow)
                     .where(InstanceRow.id == spec.instance_id)
@@ -215,6 +229,15 @@ class _ServicePass:
                         ended_at=now, failed=kill.failed, decisive=kill.failed, message=kill.reason
                     )
                 )
+            newly = [
+                i.instance_id
+                for i in observed.instances
+                if todo.split and todo.split.carries(i.instance_id) and not i.served
+            ]
+            if newly:
+                await session.execute(
+                    update(InstanceRow).where(InstanceRow.id.in_(newly)).values(served=True)
+                )
             check_at = await settle(session, state, observed, todo, now)
             await leases.release(session, self._service_id, self._token)
         self.released = True
@@ -251,7 +274,24 @@ def _progressed(instance: Instance, report: InstanceReport | None) -> dict[str, 
     return values
 
 
-def _row(service_id: str, instance_id: str, start: Start, now: int) -> InstanceRow:
+def _version(state: ServiceState, start: Start) -> VersionTarget:
+    version = state.target(start.revision).version(start.model_id)
+    assert version is not None
+    return version
+
+
+def _refused(desired: Desired, observed: Observed, refusal: InternalFailure) -> Plan:
+    """What to do when the gateway refuses a split: as with a version that does not start.
+
+    Raises the refusal when there is nothing to go back to; the loop tries again later.
+    """
+    if desired.live is None or desired.live.number == desired.target.number:
+        raise refusal
+    split = split_of(desired.serving, observed)
+    return Plan(split=split, verdict=Verdict.BROKEN, cause=refusal.message)
+
+
+def _row(service_id: str, instance_id: str, start: Start, grace_ms: int, now: int) -> InstanceRow:
     return InstanceRow(
         id=instance_id,
         service_id=service_id,
@@ -261,4 +301,5 @@ def _row(service_id: str, instance_id: str, start: Start, now: int) -> InstanceR
         stage=Stage.STARTING.value,
         created_at=now,
         since=now,
+        grace_ms=grace_ms,
     )

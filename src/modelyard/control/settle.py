@@ -35,7 +35,7 @@ async def settle(
         return None
     check_at = await _apply(session, service, result, todo, now)
     if service.due_time is not None and service.wanted == Wanted.RUNNING.value:
-        check_at = min(check_at or service.due_time, service.due_time)
+        check_at = service.due_time if check_at is None else min(check_at, service.due_time)
     service.check_at = check_at
     return check_at
 
@@ -87,16 +87,16 @@ async def _roll_back(session: AsyncSession, service: Service, result: Outcome, n
     service.desired_revision = result.live
     service.wished_at = now
     service.generation += 1
-    await journal.close_logs(session, service.id, Result.FAIL, now, result.cause)
+    await journal.close_logs(session, service.id, Result.FAIL, now, result.cause, rolling_back=True)
     info = f"update failed, rolling back: {result.cause}"
     journal.event(session, service.id, info, now, journal.ABNORMAL)
 
 
 async def _give_up(session: AsyncSession, service: Service, result: Outcome, now: int) -> None:
     service.given_up = True
+    service.due_time = None
     service.error_msg = result.cause
     service.generation += 1
-    for log in await journal.close_logs(session, service.id, Result.FAIL, now, result.cause):
-        log.closed_at = now
+    await journal.close_logs(session, service.id, Result.FAIL, now, result.cause)
     info = f"service failed: {result.cause}"
     journal.event(session, service.id, info, now, journal.ABNORMAL)

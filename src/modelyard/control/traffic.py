@@ -51,6 +51,7 @@ def _versions(
             ),
         )
         for model_id, weight in split.weights.items()
+        if model_id in state.models
     )
 
 

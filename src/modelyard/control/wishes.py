@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from modelyard.clock import Clock
 from modelyard.control import journal
 from modelyard.control.quotas import judge_quotas
+from modelyard.control.stopping import begin_stop
 from modelyard.domain.config import Schedule, VersionConfig
 from modelyard.domain.lifecycle import Action, Status, Verdict, allowed_in, may
 from modelyard.domain.observed import Wanted
@@ -96,7 +97,7 @@ class Wishes:
             if wish.status == "running" and service.status != Status.RUNNING.value:
                 _start(session, service, now)
             if wish.status == "stopped" and service.status != Status.STOPPED.value:
-                await _stop(session, service, now)
+                await begin_stop(session, service, now, Wanted.STOPPED, "stopping service")
             if wish.config is not None or wish.status == "running":
                 await session.flush()
                 await judge_quotas(session, self.settings, author.project_id)
@@ -104,6 +105,8 @@ class Wishes:
 
     async def delete(self, author: Author, service_ids: Sequence[str]) -> None:
         """Delete all or none. Raises ``NotFound`` or ``StateForbids`` (services.md §4)."""
+        if not service_ids:
+            raise InvalidRequest("service_id: names no service. Send one id or a comma list.")
         async with self.database.write() as session:
             # In one order everywhere, so that two such calls cannot wait for each other.
             services = [
@@ -115,7 +118,7 @@ class Wishes:
                 _require(service, Action.DELETE)
             now = self.clock.now_ms()
             for service in services:
-                await _stop(session, service, now, Wanted.DELETED)
+                await begin_stop(session, service, now, Wanted.DELETED, "deleting service")
 
     def _judge_state(self, service: Service, wish: ServiceUpdate) -> None:
         if wish.config is not None:
@@ -232,10 +235,12 @@ def _describe(session: AsyncSession, service: Service, wish: ServiceUpdate, now:
     if wish.schedule is not None:
         schedule = wish.schedule[0] if wish.schedule else None
         service.schedule = schedule.to_json() if schedule else None
-        _arm(service, now)
+        if wish.status != "stopped":
+            _arm(service, now)
         if schedule is None:
             journal.event(session, service.id, "auto stop disabled", now)
-        _tell_auto_stop(session, service, now)
+        if wish.status != "stopped":
+            _tell_auto_stop(session, service, now)
 
 
 def _arm(service: Service, now: int) -> None:
@@ -258,10 +263,10 @@ async def _configure(
     author: Author,
     now: int,
 ) -> int:
-    logs = await store.update_logs(session, service.id, None)
-    update_time = max(now, logs[0].update_time + 1) if logs else now
-    for log in await journal.close_logs(session, service.id, Result.FAIL, now):
-        log.reason = "a later update took its place"
+    update_time = max(now, await store.last_update_time(session, service.id) + 1)
+    overtaken = "a later update took its place"
+    await journal.close_logs(session, service.id, Result.FAIL, now, overtaken)
+    await journal.finish_rollbacks(session, service.id, now)
     number = await store.last_revision(session, service.id) + 1
     store.add_revision(session, service.id, number, config, author.user_id, update_time)
     journal.open_log(session, service.id, number, update_time)
@@ -296,19 +301,3 @@ def _start(session: AsyncSession, service: Service, now: int) -> None:
     _deploy(service, now)
     journal.event(session, service.id, "starting service", now)
     _tell_auto_stop(session, service, now)
-
-
-async def _stop(
-    session: AsyncSession, service: Service, now: int, wanted: Wanted = Wanted.STOPPED
-) -> None:
-    service.wanted = wanted.value
-    service.given_up = False
-    deleted = wanted is Wanted.DELETED
-    service.status = (Status.DELETING if deleted else Status.STOPPING).value
-    service.error_msg = ""
-    service.due_time = None
-    service.transition_at = service.wished_at = service.operation_time = now
-    service.generation += 1
-    for log in await journal.close_logs(session, service.id, Result.FAIL, now):
-        log.reason = "the service was stopped"
-    journal.event(session, service.id, "deleting service" if deleted else "stopping service", now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,8 @@ from modelyard.errors import Problem
 
 JsonObject = dict[str, Any]
 _MISSING = object()
+LARGEST = 1e12
+"""No number of a request is larger; it keeps conversions exact and finite."""
 
 
 @dataclass(slots=True)
@@ -115,7 +116,8 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._bad(key, "is not a number", span)
             return None
-        if not math.isfinite(value) or value < low:
+        # Compared before anything is converted: a huge integer fits no float.
+        if not low <= value <= LARGEST:
             self._bad(key, "is out of range", span)
             return None
         return float(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.domain.observed import Failure, Instance, Stage
+from modelyard.domain.text import storable_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,11 @@ def _stage(instance: Instance, report: InstanceReport | None) -> Stage | None:
 
 
 def _failure(instance: Instance, report: InstanceReport | None, now: int) -> Failure | None:
-    # No report: recorded but never started, because the control plane died in between.
-    if report is None or instance.stage is Stage.DRAINING:
+    if instance.stage is Stage.DRAINING:
         return None
-    message = report.message or "the process ended without a word"
+    if report is None:
+        # Recorded but never started, because the control plane died in between; or ended by us.
+        never = instance.stage is Stage.STARTING
+        return None if never else Failure(instance.fingerprint, now, "it stopped answering")
+    message = storable_text(report.message) or "the process ended without a word"
     return Failure(instance.fingerprint, now, message)

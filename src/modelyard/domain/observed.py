@@ -22,7 +22,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One living instance. Times in ms since 1970. ``since`` is when its stage began."""
+    """One living instance. Times in ms since 1970. ``since`` is when its stage began.
+
+    ``grace_ms`` bounds its drain. ``served``: it has carried traffic, so its making is proven.
+    """
 
     instance_id: str
     model_id: str
@@ -30,6 +33,8 @@ class Instance:
     stage: Stage
     created_at: int
     since: int
+    grace_ms: int = 60_000
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,14 @@ class Observed:
             i
             for i in self.instances
             if i.model_id == model_id and (not stages or i.stage in stages)
+        )
+
+    def usable(self, version: VersionTarget) -> tuple[Instance, ...]:
+        """Ready instances that may carry a version's traffic: made for it, or proven before."""
+        return tuple(
+            i
+            for i in self.of(version.model_id, Stage.READY)
+            if i.served or i.fingerprint == version.fingerprint
         )
 
 

@@ -92,7 +92,7 @@ def _revision(desired: Desired, number: int | None) -> RevisionTarget | None:
 def _serving_status(serving: RevisionTarget | None, observed: Observed) -> Status:
     if serving is None:
         return Status.DEPLOYING
-    short = any(len(observed.of(v.model_id, Stage.READY)) < v.needed for v in serving.versions)
+    short = any(len(observed.usable(v)) < v.needed for v in serving.versions)
     return Status.CONCERNING if short else Status.RUNNING
 
 

@@ -89,7 +89,7 @@ def plan(desired: Desired, observed: Observed, now: int) -> Plan:
 
 def _wind_down(desired: Desired, observed: Observed, now: int) -> Plan:
     retire = tuple(i.instance_id for i in observed.instances if i.stage is not Stage.DRAINING)
-    kills = tuple(_overdue_drains(desired, observed, now))
+    kills = tuple(_overdue_drains(observed, now))
     ended = not observed.instances
     return Plan(
         retire=retire,
@@ -102,7 +102,7 @@ def _wind_down(desired: Desired, observed: Observed, now: int) -> Plan:
 def _advance(desired: Desired, observed: Observed, now: int) -> Plan:
     serving = desired.target if _may_flip(desired, observed) else desired.serving
     retire = tuple(_retire(desired.target, serving, observed))
-    kills = (*_overdue_starts(desired, observed, now), *_overdue_drains(desired, observed, now))
+    kills = (*_overdue_starts(desired, observed, now), *_overdue_drains(observed, now))
     starts, waiting_until = _starts(desired, observed, now)
     live = (
         serving is not None
@@ -152,14 +152,13 @@ def _overdue_starts(desired: Desired, observed: Observed, now: int) -> Iterable[
             yield Kill(instance.instance_id, f"not ready within {seconds} s", failed=True)
 
 
-def _overdue_drains(desired: Desired, observed: Observed, now: int) -> Iterable[Kill]:
+def _overdue_drains(observed: Observed, now: int) -> Iterable[Kill]:
     for instance in observed.instances:
         if instance.stage is not Stage.DRAINING:
             continue
-        version = _wanted_version(desired, instance)
-        grace = version.grace_ms if version else _longest_grace(desired)
-        if now - instance.since > grace + KILL_MARGIN_MS:
-            yield Kill(instance.instance_id, f"still busy after {grace // 1000} s", failed=False)
+        if now - instance.since > instance.grace_ms + KILL_MARGIN_MS:
+            seconds = instance.grace_ms // 1000
+            yield Kill(instance.instance_id, f"still busy after {seconds} s", failed=False)
 
 
 def _wanted_version(desired: Desired, instance: Instance) -> VersionTarget | None:
@@ -168,11 +167,6 @@ def _wanted_version(desired: Desired, instance: Instance) -> VersionTarget | Non
         if version and version.fingerprint == instance.fingerprint:
             return version
     return None
-
-
-def _longest_grace(desired: Desired) -> int:
-    revisions = [r for r in (desired.target, desired.serving, desired.live) if r]
-    return max((v.grace_ms for r in revisions for v in r.versions), default=60_000)
 
 
 # -- what to start ------------------------------------------------------------------------------
@@ -196,20 +190,44 @@ def _missing(
 ) -> Iterable[tuple[RevisionTarget, VersionTarget, int]]:
     target, serving = desired.target, desired.serving
     # What serves keeps its strength until the target takes over.
-    holding = serving.versions if serving and not _may_flip(desired, observed) else ()
-    strength = {v.fingerprint: v.count for v in holding}
+    holding = serving if serving and not _may_flip(desired, observed) else None
+    held = {v.model_id: _missing_held(v, target, observed) for v in _versions(holding)}
     for version in target.versions:
-        alive = observed.of(version.model_id, Stage.STARTING, Stage.READY)
-        current = [i for i in alive if i.fingerprint == version.fingerprint]
-        count = max(version.count, strength.get(version.fingerprint, 0))
-        missing = count - len(current)
-        if len(alive) > len(current):
-            missing = min(missing, count + version.surge - len(alive))
-        yield target, version, max(0, missing)
-    for version in holding:
-        if target.version(version.model_id) is None:
-            alive = observed.of(version.model_id, Stage.STARTING, Stage.READY)
-            yield serving or target, version, max(0, version.count - len(alive))
+        before = holding.version(version.model_id) if holding else None
+        missing = _missing_new(version, before, held.get(version.model_id, 0), observed)
+        yield target, version, missing
+    for version in _versions(holding):
+        yield holding or target, version, held[version.model_id]
+
+
+def _versions(revision: RevisionTarget | None) -> tuple[VersionTarget, ...]:
+    return revision.versions if revision else ()
+
+
+def _missing_held(version: VersionTarget, target: RevisionTarget, observed: Observed) -> int:
+    """What a serving version lacks that the target makes otherwise, or not at all."""
+    wanted = target.version(version.model_id)
+    if wanted is not None and wanted.fingerprint == version.fingerprint:
+        return 0
+    alive = observed.of(version.model_id, Stage.STARTING, Stage.READY)
+    own = [i for i in alive if i.served or i.fingerprint == version.fingerprint]
+    return max(0, version.count - len(own))
+
+
+def _missing_new(
+    version: VersionTarget, before: VersionTarget | None, held: int, observed: Observed
+) -> int:
+    """What the target's version lacks, within its surge over what it replaces."""
+    alive = observed.of(version.model_id, Stage.STARTING, Stage.READY)
+    current = [i for i in alive if i.fingerprint == version.fingerprint]
+    count = version.count
+    if before is not None and before.fingerprint == version.fingerprint:
+        count = max(count, before.count)
+    missing = count - len(current)
+    if len(alive) > len(current) or held:
+        most = max(count, before.count if before else 0) + version.surge
+        missing = min(missing, most - len(alive) - held)
+    return max(0, missing)
 
 
 def _not_before(fingerprint: str, observed: Observed) -> int:
@@ -226,18 +244,22 @@ def _not_before(fingerprint: str, observed: Observed) -> int:
 
 def _may_flip(desired: Desired, observed: Observed) -> bool:
     """Whether every version of the target can take its share now."""
-    return all(
-        len(observed.of(v.model_id, Stage.READY)) >= _needed_to_flip(v, desired.serving)
-        for v in desired.target.versions
-    )
+    return all(_can_take_over(v, desired.serving, observed) for v in desired.target.versions)
 
 
-def _needed_to_flip(version: VersionTarget, serving: RevisionTarget | None) -> int:
-    """New or grown versions must be there in strength; others carry on with what they have."""
+def _can_take_over(
+    version: VersionTarget, serving: RevisionTarget | None, observed: Observed
+) -> bool:
+    """New and grown versions must be there in strength, changed ones must have proven to start."""
     before = serving.version(version.model_id) if serving else None
-    if before is None or version.count > before.count:
-        return version.needed
-    return 1 if version.weight > before.weight else 0
+    own = len(_current(version, observed, Stage.READY))
+    if before is None:
+        return own >= version.needed
+    if before.fingerprint != version.fingerprint:
+        return own >= 1 and len(observed.usable(version)) >= version.needed
+    if version.count > before.count:
+        return own >= version.needed
+    return own >= 1 or version.weight <= before.weight
 
 
 def split_of(
@@ -249,11 +271,7 @@ def split_of(
     gone = set(leaving)
     endpoints = {
         v.model_id: tuple(
-            sorted(
-                i.instance_id
-                for i in observed.of(v.model_id, Stage.READY)
-                if i.instance_id not in gone
-            )
+            sorted(i.instance_id for i in observed.usable(v) if i.instance_id not in gone)
         )
         for v in serving.versions
     }
@@ -285,7 +303,8 @@ def _useless(
     for instance in observed.instances:
         versions = [r.version(instance.model_id) for r in (target, serving) if r]
         wanted = any(v is not None and v.fingerprint == instance.fingerprint for v in versions)
-        carrying = instance.stage is Stage.READY and any(v is not None for v in versions)
+        serves = serving is not None and serving.version(instance.model_id) is not None
+        carrying = instance.stage is Stage.READY and instance.served and serves
         if not wanted and not carrying and instance.stage is not Stage.DRAINING:
             yield instance.instance_id
 
@@ -302,9 +321,10 @@ def _leavers(version: VersionTarget, observed: Observed) -> Iterable[str]:
         current, key=lambda i: (i.stage is Stage.READY, -i.created_at, i.instance_id)
     )
     surplus = by_usefulness[: max(0, len(current) - version.count)]
-    spare = len(observed.of(version.model_id, Stage.READY)) - version.needed
+    usable = observed.usable(version)
+    spare = len(usable) - version.needed
     for instance in (*sorted(outdated, key=lambda i: (i.created_at, i.instance_id)), *surplus):
-        if instance.stage is Stage.STARTING:
+        if instance not in usable:
             yield instance.instance_id
         elif spare > 0:
             spare -= 1
@@ -320,22 +340,15 @@ def _current(version: VersionTarget, observed: Observed, *stages: Stage) -> list
 
 
 def _complete(target: RevisionTarget, observed: Observed, leaving: set[str]) -> bool:
-    staying = [
-        i
-        for i in observed.instances
-        if i.stage is not Stage.DRAINING and i.instance_id not in leaving
-    ]
-    wanted = sum(v.count for v in target.versions)
-    ready = sum(len(_current(v, observed, Stage.READY)) for v in target.versions)
-    return len(staying) == wanted and ready - _ready_among(leaving, target, observed) == wanted
-
-
-def _ready_among(leaving: set[str], target: RevisionTarget, observed: Observed) -> int:
-    return sum(
-        1
-        for v in target.versions
-        for i in _current(v, observed, Stage.READY)
-        if i.instance_id in leaving
+    staying = Observed(
+        tuple(
+            i
+            for i in observed.instances
+            if i.stage is not Stage.DRAINING and i.instance_id not in leaving
+        )
+    )
+    return len(staying.instances) == sum(v.count for v in target.versions) and all(
+        len(_current(v, staying, Stage.READY)) == v.count for v in target.versions
     )
 
 

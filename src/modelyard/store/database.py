@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import event, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -17,6 +18,9 @@ from sqlalchemy.ext.asyncio import (
 
 from modelyard.store import inline_sqlite
 
+_LONGEST_WAIT_S = 15.0
+_RETRY_S = 0.02
+
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
@@ -24,7 +28,8 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "foreign_keys=ON",
-        "busy_timeout=15000",
+        # Nobody waits inside SQLite: that would be the event loop. See ``_begin``.
+        "busy_timeout=0",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
@@ -68,13 +73,30 @@ class Database:
                 yield session
             return
         async with self._writer, self._sessions() as session:
-            connection = await session.connection()
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            await _begin(session)
             async with _committed(session):
                 yield session
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def _begin(session: AsyncSession) -> None:
+    """Take SQLite's write lock, waiting for another process that has it (a backup, a shell).
+
+    Raises ``OperationalError`` when it is not to be had for 15 seconds.
+    """
+    deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT_S
+    connection = await session.connection()
+    while True:
+        try:
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -108,22 +108,23 @@ def _filtered(statement: Select[tuple[Service]], wanted: ServiceFilter) -> Selec
 
 
 async def uses_of_model(session: AsyncSession, model_id: str) -> list[str]:
-    """Names of the services that serve a model, or may go back to it."""
-    statement = (
-        select(Service.name)
-        .join(RevisionModel, RevisionModel.service_id == Service.id)
-        .where(
-            RevisionModel.model_id == model_id,
-            or_(
-                RevisionModel.number == Service.desired_revision,
-                RevisionModel.number == Service.serving_revision,
-                RevisionModel.number == Service.live_revision,
-            ),
-        )
-        .distinct()
-        .order_by(Service.name)
+    """Names of the services that serve a model, may go back to it, or still run an instance."""
+    named = select(RevisionModel.service_id).where(
+        RevisionModel.service_id == Service.id,
+        RevisionModel.model_id == model_id,
+        or_(
+            RevisionModel.number == Service.desired_revision,
+            RevisionModel.number == Service.serving_revision,
+            RevisionModel.number == Service.live_revision,
+        ),
     )
-    return list(await session.scalars(statement))
+    running = select(Instance.id).where(
+        Instance.service_id == Service.id,
+        Instance.model_id == model_id,
+        Instance.ended_at.is_(None),
+    )
+    statement = select(Service.name).where(or_(named.exists(), running.exists()))
+    return list(await session.scalars(statement.order_by(Service.name)))
 
 
 def add_revision(
@@ -174,6 +175,22 @@ async def counters(
     """(invocations, failures) by (service id, model id)."""
     rows = await session.scalars(select(Counter).where(Counter.service_id.in_(service_ids)))
     return {(c.service_id, c.model_id): (c.invocations, c.failures) for c in rows}
+
+
+async def last_update_time(session: AsyncSession, service_id: str) -> int:
+    """The key (ms) of the newest update log; 0 before the first."""
+    statement = select(func.max(UpdateLog.update_time)).where(UpdateLog.service_id == service_id)
+    return await session.scalar(statement) or 0
+
+
+async def revision_configs(
+    session: AsyncSession, service_id: str, numbers: Collection[int]
+) -> dict[int, tuple[VersionConfig, ...]]:
+    """The configurations of several revisions, by number."""
+    rows = await session.scalars(
+        select(Revision).where(Revision.service_id == service_id, Revision.number.in_(numbers))
+    )
+    return {r.number: tuple(VersionConfig.from_json(c) for c in r.config) for r in rows}
 
 
 async def update_logs(

@@ -46,6 +46,8 @@ class ServiceState:
                 stage=Stage(row.stage),
                 created_at=row.created_at,
                 since=row.since,
+                grace_ms=row.grace_ms,
+                served=row.served,
             )
             for row in self.rows.values()
         )

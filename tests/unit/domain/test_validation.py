@@ -102,6 +102,8 @@ def test_custom_needs_a_pool_and_a_custom_spec() -> None:
     ("spec", "field"),
     [
         ({"cpu": 0.001, "memory": 1}, "cpu"),
+        ({"cpu": 1e30, "memory": 1}, "cpu"),
+        ({"cpu": 10**400, "memory": 1}, "cpu"),
         ({"cpu": 1, "memory": 1.5}, "memory"),
         ({"cpu": 1, "memory": 1, "gpu_p4": 0.125}, "gpu_p4"),
         ({"cpu": 1, "memory": 1, "gpu_p4": 1, "ascend_a310": 1}, "ascend_a310"),

@@ -88,8 +88,8 @@ def show_catalog(context: ContextDep, claims: ClaimsDep) -> Document:
     """The service catalogue of the caller's token."""
     settings = context.settings
     return {
-        "catalog": catalogue(settings.address, settings.region, claims.project_id),
-        "links": {"self": f"{settings.address}/v3/auth/catalog"},
+        "catalog": catalogue(settings.public_address, settings.region, claims.project_id),
+        "links": {"self": f"{settings.public_address}/v3/auth/catalog"},
     }
 
 
@@ -140,7 +140,7 @@ async def show_project(project_id: str, context: ContextDep, claims: ClaimsDep) 
                 session, claims.user_id, scope_type="project", scope_id=found.id
             ) or await identities.administers(session, claims.user_id, found.domain_id)
             if allowed:
-                return {"project": project_document(found, context.settings.address)}
+                return {"project": project_document(found, context.settings.public_address)}
     raise NotFound("There is no such project.")
 
 
@@ -159,13 +159,13 @@ def _token_body(context: Context, claims: Claims, method: str, request: Request)
     entries = (
         []
         if "nocatalog" in request.query_params
-        else catalogue(settings.address, settings.region, claims.project_id)
+        else catalogue(settings.public_address, settings.region, claims.project_id)
     )
     return token_document(claims, [method], [dict(entry) for entry in entries])
 
 
 def _projects(context: Context, projects: Sequence[Project], path: str) -> Document:
-    address = context.settings.address
+    address = context.settings.public_address
     return {
         "projects": [project_document(project, address) for project in projects],
         "links": {"self": f"{address}{path}", "next": None, "previous": None},

@@ -88,7 +88,7 @@ async def show_service(
     async with context.database.read() as session:
         service = await _find(session, claims, service_id)
         details = await load_details(session, service)
-    return wire.service_details(details, claims, context.settings.address)
+    return wire.service_details(details, claims, context.settings.public_address)
 
 
 async def load_details(session: AsyncSession, service: Service) -> wire.Details:
@@ -145,10 +145,8 @@ async def update_logs(
     async with context.database.read() as session:
         service = await _find(session, claims, service_id)
         logs = await store.update_logs(session, service_id, update_time)
-        configs = {
-            log.revision: await store.revision_config(session, service_id, log.revision)
-            for log in logs
-        }
+        numbers = {log.revision for log in logs}
+        configs = await store.revision_configs(session, service_id, numbers)
         ids = sorted({c.model_id for config in configs.values() for c in config})
         models = await find_models(session, service.project_id, ids)
     return {

@@ -97,7 +97,8 @@ class RevisionModel(Table):
 class Instance(Table):
     """A model instance on record, written before its process exists.
 
-    ``ended_at`` set: it is no more, and ``failed`` says whether that was against our will.
+    ``served``: it has carried traffic. ``ended_at`` set: it is no more, and ``failed`` says
+    whether that was against our will.
     """
 
     __tablename__ = "instance"
@@ -114,6 +115,8 @@ class Instance(Table):
     pid: Mapped[int | None]
     created_at: Mapped[int] = mapped_column(Millis)
     since: Mapped[int] = mapped_column(Millis)
+    grace_ms: Mapped[int]
+    served: Mapped[bool] = mapped_column(default=False)
     ended_at: Mapped[int | None] = mapped_column(Millis)
     failed: Mapped[bool] = mapped_column(default=False)
     decisive: Mapped[bool] = mapped_column(default=False)
@@ -146,7 +149,7 @@ class Event(Table):
     service_id: Mapped[str] = mapped_column(ForeignKey("service.id", ondelete="CASCADE"))
     event_type: Mapped[str] = mapped_column(String(16))
     event_info: Mapped[str] = mapped_column(Text)
-    occur_time: Mapped[int] = mapped_column(Millis)
+    occur_time: Mapped[int] = mapped_column(Millis, index=True)
 
 
 class Counter(Table):

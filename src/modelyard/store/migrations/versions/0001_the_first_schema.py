@@ -129,6 +129,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_event_occur_time"), ["occur_time"], unique=False)
         batch_op.create_index(
             "ix_event_service_id_occur_time", ["service_id", "occur_time"], unique=False
         )
@@ -174,6 +175,8 @@ def upgrade() -> None:
         sa.Column("pid", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("grace_ms", sa.Integer(), nullable=False),
+        sa.Column("served", sa.Boolean(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("failed", sa.Boolean(), nullable=False),
         sa.Column("decisive", sa.Boolean(), nullable=False),
@@ -310,6 +313,7 @@ def downgrade() -> None:
     op.drop_table("iam_project")
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.drop_index("ix_event_service_id_occur_time")
+        batch_op.drop_index(batch_op.f("ix_event_occur_time"))
 
     op.drop_table("event")
     op.drop_table("counter")

@@ -1,0 +1,28 @@
+"""Beginning to stop or delete a service: the same whoever asks, a caller or the clock."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.control import journal
+from modelyard.domain.lifecycle import Status
+from modelyard.domain.observed import Wanted
+from modelyard.domain.outcome import Result
+from modelyard.store.tables.service import Service
+
+
+async def begin_stop(
+    session: AsyncSession, service: Service, now: int, wanted: Wanted, told: str
+) -> None:
+    """Turn the wish to ``wanted`` (stopped or deleted); ``told`` is the event's text."""
+    deleted = wanted is Wanted.DELETED
+    service.wanted = wanted.value
+    service.status = (Status.DELETING if deleted else Status.STOPPING).value
+    service.given_up = False
+    service.error_msg = ""
+    service.due_time = None
+    service.transition_at = service.wished_at = service.operation_time = now
+    service.generation += 1
+    await journal.close_logs(session, service.id, Result.FAIL, now, "the service was stopped")
+    await journal.finish_rollbacks(session, service.id, now)
+    journal.event(session, service.id, told, now)

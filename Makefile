@@ -12,8 +12,12 @@ TEST_WORKERS ?= 2
 
 install: $(STAMP)
 
-# Without ensurepip (Debian's python3 without python3-venv), uv makes the environment instead.
-$(BIN)/python:
+# Without ensurepip (Debian's python3 without python3-venv), uv makes the environment instead. uv's
+# program is the target, so that an attempt that failed half-way is made again.
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Modelyard needs Python 3.11 or newer; say make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@rm -rf $(VENV)
 	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
 		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
 	else \
@@ -24,8 +28,7 @@ $(BIN)/python:
 			&& $(PYTHON) -m uv pip install --quiet --python $(BIN)/python uv; \
 	fi
 
-$(STAMP): pyproject.toml | $(BIN)/python
-	@$(BIN)/python -c 'import sys; sys.exit("Modelyard needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+$(STAMP): pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[examples,dev]'
 	@touch $@
 

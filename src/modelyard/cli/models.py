@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from modelyard.cli.waits import Wait, wait_for_model
 app = typer.Typer(no_args_is_help=True, help="Import and look after models.")
 
 BUCKET = "models"
-"""Where ``model import FOLDER`` puts packages: ``obs://models/<name>/<version>/``."""
+"""Bucket of ``model import FOLDER``: ``obs://models/<project_id>/<name>/<version>-<random>/``."""
 
 # What never belongs to a package, though it often lies beside one.
 _NOT_UPLOADED = ("__pycache__", ".git", ".venv", ".ipynb_checkpoints")
@@ -53,8 +54,8 @@ def import_model(
         location = source
         if folder is not None:
             model_type = model_type or config_type(folder)
-            shown.update(f"uploading {folder} to obs://{BUCKET}/{name}/{version}/")
-            location = upload_package(home, folder, name, version)
+            shown.update(f"uploading {folder} to obs://{BUCKET}/")
+            location = upload_package(home, client.project_id, folder, name, version)
         if model_type is None:
             raise CliError(
                 f"The model's type is not known: {source} is not a local folder.",
@@ -131,9 +132,15 @@ def next_version(client: Client, name: str) -> str:
     return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
 
 
-def upload_package(home: Path | None, folder: Path, name: str, version: str) -> str:
-    """Upload the package's ``model/``; returns its ``source_location``."""
-    location = f"obs://{BUCKET}/{name}/{version}/"
+def upload_package(
+    home: Path | None, project_id: str, folder: Path, name: str, version: str
+) -> str:
+    """Upload the package's ``model/``; returns its ``source_location``.
+
+    Each upload gets a folder of its own: another project's package of that name, and what an
+    earlier import left, stay as they are.
+    """
+    location = f"obs://{BUCKET}/{project_id}/{name}/{version}-{secrets.token_hex(4)}/"
     open_store(home).put_folder(folder / "model", remote(f"{location}model"), _NOT_UPLOADED)
     return location
 

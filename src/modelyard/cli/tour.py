@@ -15,7 +15,7 @@ from modelyard.cli.client import Client, Exchange
 from modelyard.cli.documents import Document
 from modelyard.cli.examples import copy_examples, train
 from modelyard.cli.failures import ApiFailure, CliError
-from modelyard.cli.models import BUCKET, config_type, upload_package
+from modelyard.cli.models import config_type, upload_package
 from modelyard.cli.names import DEFAULT_FLAVOR
 from modelyard.cli.output import progress
 from modelyard.cli.predict import VERSION_HEADER
@@ -126,8 +126,8 @@ class Tour:
     def _import(self, folder: Path, kind: str, version: str) -> str:
         name = f"{self.name}-{kind}"
         self._step(f"Import {name}:{version}")
-        location = upload_package(self.home, folder, name, version)
-        self._say(f"upload model/ to obs://{BUCKET}/{name}/{version}/model/")
+        location = upload_package(self.home, self.client.project_id, folder, name, version)
+        self._say(f"upload model/ to {location.replace(self.client.project_id, '{project_id}')}")
         body = {
             "model_name": name,
             "model_version": version,

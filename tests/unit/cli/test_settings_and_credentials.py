@@ -87,10 +87,10 @@ def test_flags_reach_the_control_plane_by_its_environment(tmp_path: Path) -> Non
 
 
 def test_a_difference_names_the_setting_but_no_database_password() -> None:
-    mine = Wanted("127.0.0.1", "1", "postgresql://u:secret@h/d", "")
+    mine = Wanted({"port": "1", "database_url": "postgresql://u:secret@h/d"})
     assert mine.difference(mine) == ""
-    assert mine.difference(Wanted("127.0.0.1", "2", mine.database_url, "")) == "port: 1, not 2"
-    assert mine.difference(Wanted("127.0.0.1", "1", "", "")) == "database_url"
+    assert mine.difference(Wanted({**mine.values, "port": "2"})) == "port: 1, not 2"
+    assert mine.difference(Wanted({"port": "1", "database_url": ""})) == "database_url"
 
 
 def test_a_bad_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +119,37 @@ def test_the_home_named_beats_the_environment(
     assert find_credentials(tmp_path).user_name == "file"
     found = find_credentials(None)
     assert (found.user_name, found.address) == ("env", "http://127.0.0.1:8700")
+
+
+@pytest.mark.parametrize(
+    ("variables", "user"),
+    [("http://127.0.0.1:1/v3", "env"), ("https://iam.elsewhere.example/v3", "file")],
+)
+def test_variables_of_another_cloud_do_not_lead_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: str, user: str
+) -> None:
+    home = tmp_path / "default"
+    home.mkdir()
+    document = {"auth_url": "http://127.0.0.1:1/v3", "user_name": "file", "password": "x"}
+    (home / "credentials.json").write_text(json.dumps(document))
+    for name, value in exports(credentials(user_name="env", auth_url=variables)).items():
+        monkeypatch.setenv(name, value)
+    assert find_credentials(None).user_name == user
+
+
+def test_every_setting_but_secrets_reaches_a_restarted_control_plane(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODELYARD_REGION", "eu")
+    monkeypatch.setenv("MODELYARD_ADMIN_PASSWORD", "secret")
+    first = checked_settings({"home": tmp_path})
+    first.prepare_home()
+    write_wanted(first, Wanted.of(first))
+    monkeypatch.delenv("MODELYARD_REGION")
+    assert "secret" not in (tmp_path / "run" / "up.json").read_text()
+    again = checked_settings(as_started({"home": tmp_path}, first))
+    assert again.region == "eu"
+    assert Wanted.of(again).difference(Wanted.of(first)) == ""
 
 
 def test_missing_credentials_say_what_to_do(tmp_path: Path) -> None:

@@ -58,7 +58,13 @@ def bring_up(settings: Settings, say: Say, timeout_s: float) -> Started:
     ``timeout_s`` seconds or the control plane ends early (with its last words), ``CliError`` when
     the port is taken or the platform runs with other settings.
     """
-    settings.prepare_home()
+    try:
+        settings.prepare_home()
+    except OSError as error:
+        raise CliError(
+            f"The home {settings.home} cannot be used: {error}.",
+            "Name another folder with --home or MODELYARD_HOME.",
+        ) from error
     wanted = Wanted.of(settings)
     with exclusive(settings):
         _refuse_other_settings(settings, find_parts(settings), wanted)

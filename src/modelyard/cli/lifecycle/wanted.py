@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.cli.failures import CliError
@@ -23,28 +23,33 @@ from modelyard.settings import Settings
 _POLL_S = 0.1
 
 
+# Always remembered, so that other commands find the platform; the rest only when it was set.
+_ALWAYS = ("host", "port", "database_url", "object_store")
+# The home is where the file lies, and a password is not to lie in one more file.
+_NEVER = ("home", "admin_password")
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The settings of a started platform; all as text, as the environment carries them."""
 
-    host: str
-    port: str
-    database_url: str
-    object_store: str
+    values: Mapping[str, str]
 
     @staticmethod
     def of(settings: Settings) -> Wanted:
-        store = settings.object_store
+        names = dict.fromkeys((*_ALWAYS, *sorted(settings.model_fields_set)))
+        values = {name: str(getattr(settings, name)) for name in names if name not in _NEVER}
+        store = values["object_store"]
         if store and "://" not in store:
             # The control plane has another working directory than the shell.
-            store = str(Path(store).expanduser().absolute())
-        return Wanted(settings.host, str(settings.port), settings.database_url, store)
+            values["object_store"] = str(Path(store).expanduser().absolute())
+        return Wanted(values)
 
     def environment(self, home: Path) -> dict[str, str]:
         """``MODELYARD_*`` variables for the control plane."""
         return {
             "MODELYARD_HOME": str(home),
-            **{f"MODELYARD_{name.upper()}": value for name, value in asdict(self).items()},
+            **{f"MODELYARD_{name.upper()}": value for name, value in self.values.items()},
         }
 
     def difference(self, other: Wanted) -> str:
@@ -52,8 +57,8 @@ class Wanted:
 
         Database URLs are not shown: they may hold a password.
         """
-        for name, mine in asdict(self).items():
-            theirs = asdict(other)[name]
+        for name in sorted({*self.values, *other.values}):
+            mine, theirs = self.values.get(name, "default"), other.values.get(name, "default")
             if mine != theirs:
                 return name if name == "database_url" else f"{name}: {mine}, not {theirs}"
         return ""
@@ -67,13 +72,13 @@ def read_wanted(settings: Settings) -> Wanted | None:
     """What is remembered, or None after a ``down`` or before any ``up``."""
     try:
         data = json.loads(wanted_file(settings).read_bytes())
-        return Wanted(**{name: str(data[name]) for name in Wanted.__slots__})
-    except (OSError, ValueError, KeyError, TypeError):
+        return Wanted({str(name): str(value) for name, value in data.items()})
+    except (OSError, ValueError, AttributeError):
         return None
 
 
 def write_wanted(settings: Settings, wanted: Wanted) -> None:
-    write_private(wanted_file(settings), json.dumps(asdict(wanted)).encode())
+    write_private(wanted_file(settings), json.dumps(dict(wanted.values)).encode())
 
 
 def forget_wanted(settings: Settings) -> None:
@@ -86,7 +91,7 @@ def as_started(given: Mapping[str, object], settings: Settings) -> dict[str, obj
     values = dict(given)
     if remembered is None:
         return values
-    for name, value in asdict(remembered).items():
+    for name, value in remembered.values.items():
         if name not in values and f"MODELYARD_{name.upper()}" not in os.environ and value:
             values[name] = value
     return values

@@ -39,6 +39,7 @@ from modelyard.iam.bootstrap import ensure_admin
 from modelyard.iam.keys import KeyRing
 from modelyard.iam.tokens import Tokens
 from modelyard.monitor import sampler
+from modelyard.monitor.rate import CallRate
 from modelyard.monitor.usage import UsageMeter
 from modelyard.objects.store import Objects
 from modelyard.packages.importer import ModelImporter
@@ -107,7 +108,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))
         parts = Parts(settings, database, clock, runtime, gateway, node)
-        loop, usage = Loop(parts), UsageMeter()
+        loop, usage, rate = Loop(parts), UsageMeter(), CallRate()
         importer = ModelImporter(settings, database, clock, Objects(settings.objects))
         context = Context(
             settings=settings,
@@ -119,6 +120,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             gateway=gateway,
             wishes=Wishes(settings, database, clock),
             usage=usage,
+            rate=rate,
             hint=loop.hint,
         )
         await end_orphans(database, runtime)
@@ -128,18 +130,18 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         stack.push_async_callback(importer.stop)
         await loop.start()
         stack.push_async_callback(loop.stop)
-        for work in _background(parts, loop, usage, gateway):
+        for work in _background(parts, loop, usage, rate, gateway):
             work.start()
             stack.push_async_callback(work.stop)
         yield create_app(context, all_routers())
 
 
 def _background(
-    parts: Parts, loop: Loop, usage: UsageMeter, gateway: EnvoyGateway
+    parts: Parts, loop: Loop, usage: UsageMeter, rate: CallRate, gateway: EnvoyGateway
 ) -> list[Periodic]:
     database, clock = parts.database, parts.clock
     watch = health.HealthWatch(database, clock, parts.runtime, loop.hint)
-    counters = sampler.Sampler(database, usage, _reader(gateway))
+    counters = sampler.Sampler(database, clock, usage, rate, _reader(gateway))
 
     async def forget() -> None:
         await retention.forget(database, clock.now_ms())

@@ -12,6 +12,7 @@ from modelyard.clock import Clock
 from modelyard.control.ports import Gateway, Runtime
 from modelyard.control.wishes import Wishes
 from modelyard.iam.tokens import Tokens
+from modelyard.monitor.rate import CallRate
 from modelyard.monitor.usage import UsageMeter
 from modelyard.packages.importer import ModelImporter
 from modelyard.settings import Settings
@@ -31,6 +32,7 @@ class Context:
     gateway: Gateway
     wishes: Wishes
     usage: UsageMeter
+    rate: CallRate
     hint: Callable[[str], None]
 
 

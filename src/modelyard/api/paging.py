@@ -8,9 +8,11 @@ from fastapi import Request
 
 from modelyard.domain.fields import Fields, Problems
 from modelyard.errors import refuse
-from modelyard.store.services import Page
+from modelyard.store.events import EventFilter
+from modelyard.store.paging import Page
 
 LIMIT_DEFAULT = 1000
+_NOT_IN_EVENT_INFO = "`(){}';,[]<>/?"
 
 
 class Query:
@@ -42,6 +44,16 @@ class Query:
         limit = self.integer("limit", LIMIT_DEFAULT, low=1)
         offset = self.integer("offset", 0)
         return Page(offset or 0, min(limit or 1, LIMIT_DEFAULT), sort_by, order == "desc")
+
+    def events(self) -> tuple[EventFilter, Page]:
+        """Which events, and which of them (services.md §9.5)."""
+        wanted = EventFilter(
+            event_type=self.text("event_type", ("normal", "abnormal")),
+            event_info=self.text_without("event_info", _NOT_IN_EVENT_INFO),
+            start_time=self.integer("start_time"),
+            end_time=self.integer("end_time"),
+        )
+        return wanted, self.page(("occur_time",), "occur_time")
 
     def check(self) -> None:
         """Raises ``InvalidRequest`` when a parameter was unusable."""

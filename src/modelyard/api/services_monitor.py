@@ -15,7 +15,7 @@ from modelyard.store.tables.service import Instance
 Json = dict[str, Any]
 
 
-def service_monitor(details: Details, usage: UsageMeter) -> Json:
+def service_monitor(details: Details, usage: UsageMeter, per_minute: int) -> Json:
     """CPU in cores, memory in MB, calls since the service was created, ready instances."""
     ready = [i for i in details.instances if i.stage == Stage.READY]
     return {
@@ -23,7 +23,7 @@ def service_monitor(details: Details, usage: UsageMeter) -> Json:
         "service_name": details.service.name,
         "service_instance_count": sum(v.instance_count for v in details.config),
         "service_running_instance_count": len(ready),
-        "req_count_per_min": 0,
+        "req_count_per_min": per_minute,
         "monitors": [_version(details, version, ready, usage) for version in details.config],
     }
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from modelyard.clock import Clock
+from modelyard.monitor.rate import CallRate
 from modelyard.monitor.usage import UsageMeter
 from modelyard.store.database import Database
 from modelyard.store.tables.service import Counter, Instance, Service
@@ -38,17 +40,22 @@ class Sampler:
     """Adds new predictions to the counters every few seconds (services.md §9.3).
 
     ``read`` gives totals by ``{service_id}/{model_id}``. The first reading after a start of the
-    control plane is only remembered: what it counts is in the database already.
+    control plane is only remembered: it counts from when Envoy started, and most of that is in
+    the database already. Calls made while no control plane ran are not counted.
     """
 
     def __init__(
         self,
         database: Database,
+        clock: Clock,
         meter: UsageMeter,
+        rate: CallRate,
         read: Callable[[], Awaitable[Mapping[str, Reading]]],
     ) -> None:
         self._database = database
+        self._clock = clock
         self._meter = meter
+        self._rate = rate
         self._read = read
         self._last: Mapping[str, Reading] | None = None
 
@@ -71,6 +78,7 @@ class Sampler:
         async with self._database.write() as session:
             for key, (total, failed) in added.items():
                 service_id, _, model_id = key.partition("/")
+                self._rate.add(service_id, total, self._clock.now_ms())
                 counter = await session.get(Counter, (service_id, model_id))
                 if counter is None:
                     if await session.get(Service, service_id) is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.store.services import Page
+from modelyard.store.paging import Page
 from modelyard.store.tables.model import Model, ModelEvent
 
 PUBLISHING = "publishing"
@@ -23,7 +23,6 @@ SORT_COLUMNS = {
     "model_version": Model.version_order,
     "model_size": Model.size,
 }
-EVENT_SORT_COLUMNS = {"occur_time": ModelEvent.occur_time}
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -40,16 +39,6 @@ class ModelFilter:
     workspace_id: str | None = None
     model_type: str | None = None
     not_model_type: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which events of a model; None: no restriction. Times in ms since 1970."""
-
-    event_type: str | None = None
-    event_info: str | None = None
-    start_time: int | None = None
-    end_time: int | None = None
 
 
 async def find_model(
@@ -124,30 +113,6 @@ def add_event(
     """Tell what happened to a model."""
     kind = "abnormal" if abnormal else "normal"
     session.add(ModelEvent(model_id=model_id, event_type=kind, event_info=text, occur_time=at_ms))
-
-
-async def list_events(
-    session: AsyncSession, model_id: str, wanted: EventFilter, page: Page
-) -> tuple[int, Sequence[ModelEvent]]:
-    """How many events of the model match, and those of the page."""
-    query = select(ModelEvent).where(ModelEvent.model_id == model_id)
-    if wanted.event_type is not None:
-        query = query.where(ModelEvent.event_type == wanted.event_type)
-    if wanted.event_info:
-        query = query.where(ModelEvent.event_info.icontains(wanted.event_info, autoescape=True))
-    if wanted.start_time is not None:
-        query = query.where(ModelEvent.occur_time >= wanted.start_time)
-    if wanted.end_time is not None:
-        query = query.where(ModelEvent.occur_time <= wanted.end_time)
-    total = await session.scalar(select(func.count()).select_from(query.subquery()))
-    # Events of one millisecond keep the order in which they were told.
-    order = (
-        (ModelEvent.occur_time.desc(), ModelEvent.id.desc())
-        if page.descending
-        else (ModelEvent.occur_time.asc(), ModelEvent.id.asc())
-    )
-    rows = await session.scalars(query.order_by(*order).offset(page.offset).limit(page.limit))
-    return total or 0, rows.all()
 
 
 def _filtered(query: Select[tuple[Model]], wanted: ModelFilter) -> Select[tuple[Model]]:

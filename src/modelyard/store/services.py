@@ -10,9 +10,9 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.domain.config import VersionConfig
+from modelyard.store.paging import Page
 from modelyard.store.tables.service import (
     Counter,
-    Event,
     Instance,
     Revision,
     RevisionModel,
@@ -33,16 +33,6 @@ class ServiceFilter:
     workspace_id: str | None = None
     infer_type: str | None = None
     status: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """``offset`` counts records (services.md §12 row 22)."""
-
-    offset: int
-    limit: int
-    sort_by: str
-    descending: bool
 
 
 SORT_COLUMNS = {
@@ -201,32 +191,3 @@ async def update_logs(
     if update_time is not None:
         statement = statement.where(UpdateLog.update_time == update_time)
     return list(await session.scalars(statement.order_by(UpdateLog.update_time.desc())))
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """What an event list asks for (services.md §9.5); times in ms, inclusive."""
-
-    event_type: str | None = None
-    event_info: str | None = None
-    start_time: int | None = None
-    end_time: int | None = None
-
-
-async def list_events(
-    session: AsyncSession, service_id: str, wanted: EventFilter, page: Page
-) -> tuple[int, Sequence[Event]]:
-    statement = select(Event).where(Event.service_id == service_id)
-    if wanted.event_type:
-        statement = statement.where(Event.event_type == wanted.event_type)
-    if wanted.event_info:
-        statement = statement.where(Event.event_info.icontains(wanted.event_info, autoescape=True))
-    if wanted.start_time is not None:
-        statement = statement.where(Event.occur_time >= wanted.start_time)
-    if wanted.end_time is not None:
-        statement = statement.where(Event.occur_time <= wanted.end_time)
-    total = await session.scalar(select(func.count()).select_from(statement.subquery()))
-    order = (Event.occur_time, Event.id)
-    keys = [c.desc() for c in order] if page.descending else [c.asc() for c in order]
-    rows = await session.scalars(statement.order_by(*keys).offset(page.offset).limit(page.limit))
-    return total or 0, list(rows)

@@ -19,6 +19,7 @@ from modelyard.packages.catalogue import engine_runtimes
 from modelyard.packages.creation import NewModel, check_creation, version_order
 from modelyard.packages.engines import engine_named
 from modelyard.packages.published import Overrides
+from modelyard.store import events
 from modelyard.store import models as store
 from modelyard.store.services import uses_of_model
 from modelyard.store.tables.model import Model
@@ -28,7 +29,6 @@ router = APIRouter(prefix="/v1/{project_id}/models", tags=["models"])
 Json = dict[str, Any]
 _MOST_VERSIONS = 20
 _MOST_IDS = 100
-_EVENT_FORBIDDEN = "`(){}';,[]<>/?"
 
 
 def _not_found(model_id: str) -> NotFound:
@@ -169,19 +169,13 @@ async def list_model_events(
 ) -> Json:
     """What happened to a model (models.md §7), newest first."""
     query = Query(request)
-    page = query.page(store.EVENT_SORT_COLUMNS, "occur_time")
-    wanted = store.EventFilter(
-        event_type=query.text("event_type", ("normal", "abnormal")),
-        event_info=query.text_without("event_info", _EVENT_FORBIDDEN),
-        start_time=query.integer("start_time"),
-        end_time=query.integer("end_time"),
-    )
+    wanted, page = query.events()
     query.check()
     async with context.database.read() as session:
         model = await store.find_model(session, claims.project_id or "", model_id)
         if model is None:
             raise _not_found(model_id)
-        total, rows = await store.list_events(session, model.id, wanted, page)
+        total, rows = await events.list_model_events(session, model.id, wanted, page)
     return {
         "model_id": model.id,
         "model_name": model.name,

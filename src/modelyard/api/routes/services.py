@@ -18,6 +18,7 @@ from modelyard.domain.lifecycle import Status
 from modelyard.domain.roles import ADMIN
 from modelyard.iam.claims import Claims
 from modelyard.store import services as store
+from modelyard.store.events import list_service_events
 from modelyard.store.models import find_models
 from modelyard.store.tables.service import Service
 
@@ -156,9 +157,6 @@ async def update_logs(
     }
 
 
-_NOT_IN_EVENT_INFO = set("`(){}';,[]<>/?")
-
-
 @router.get("/{service_id}/events")
 async def list_events(
     service_id: ServiceId,
@@ -167,17 +165,11 @@ async def list_events(
     claims: Annotated[Claims, Depends(may("modelarts:service:getEvents"))],
 ) -> Json:
     query = Query(request)
-    page = query.page(("occur_time",), "occur_time")
-    wanted = store.EventFilter(
-        event_type=query.text("event_type", ("normal", "abnormal")),
-        event_info=query.text_without("event_info", _NOT_IN_EVENT_INFO),
-        start_time=query.integer("start_time"),
-        end_time=query.integer("end_time"),
-    )
+    wanted, page = query.events()
     query.check()
     async with context.database.read() as session:
         service = await _find(session, claims, service_id)
-        total, rows = await store.list_events(session, service_id, wanted, page)
+        total, rows = await list_service_events(session, service_id, wanted, page)
     return {
         "service_id": service_id,
         "service_name": service.name,
@@ -196,4 +188,5 @@ async def show_monitor(
     async with context.database.read() as session:
         service = await _find(session, claims, service_id)
         details = await load_details(session, service)
-    return service_monitor(details, context.usage)
+    per_minute = context.rate.per_minute(service_id, context.clock.now_ms())
+    return service_monitor(details, context.usage, per_minute)

@@ -15,7 +15,7 @@ from modelyard_instance.forms import BadForm, FormParser, boundary_of
 from modelyard_instance.replies import Reply
 from modelyard_instance.spec import Spec
 from modelyard_instance.state import DRAINING, FAILED, READY
-from modelyard_instance.supervisor import Supervisor
+from modelyard_instance.supervisor import CallerGone, Supervisor
 
 # ASGI's own shapes; their values have no common type.
 Scope = MutableMapping[str, Any]
@@ -24,10 +24,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _LEAST_HELD = 64 * 1024 * 1024
-
-
-class _ClientGone(Exception):
-    """The caller hung up before its request was complete."""
 
 
 class _Refused(Exception):
@@ -39,6 +35,9 @@ class _Refused(Exception):
 
 class App:
     """Answers ``GET /health`` itself and gives everything else to the worker.
+
+    Where the package declares an api of that url, only a request with ``x-modelyard-health: 1``
+    asks for the front's.
 
     ``inflight``: requests between their first header and their last byte. ``last_end``: loop time
     at which the latest of them ended.
@@ -71,7 +70,7 @@ class App:
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here")
         path: str = scope["path"]
-        if path == "/health" and scope["method"] == "GET":
+        if path == "/health" and scope["method"] == "GET" and self._is_probe(scope):
             await self._send(send, self._health())
             return
         self.inflight += 1
@@ -82,12 +81,15 @@ class App:
                 reply = refused.reply
             except BadForm as error:
                 reply = replies.malformed(str(error))
-            except _ClientGone:
+            except CallerGone:
                 return
             await self._send(send, reply)
         finally:
             self.inflight -= 1
             self.last_end = self._loop.time()
+
+    def _is_probe(self, scope: Scope) -> bool:
+        return "/health" not in self._apis or (b"x-modelyard-health", b"1") in scope["headers"]
 
     def _health(self) -> Reply:
         phase = self.phase
@@ -132,7 +134,7 @@ class App:
         size = len(body)
         self._held += size
         try:
-            return await self._supervisor.predict(header, body)
+            return await self._supervisor.predict(header, body, receive)
         finally:
             self._held -= size
 
@@ -186,7 +188,7 @@ class App:
 async def _next(receive: Receive) -> Message:
     message = await receive()
     if message["type"] != "http.request":
-        raise _ClientGone
+        raise CallerGone
     return message
 
 

@@ -6,12 +6,18 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from collections import OrderedDict
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from modelyard_instance.metrics import MetricsManager
-from modelyard_instance.services import DefaultService, SingleNodeService
+from modelyard_instance.services import (
+    DefaultService,
+    SingleNodeService,
+    XgSklServingBaseService,
+)
 from modelyard_instance.spec import Spec
 from modelyard_instance.weights import WeightsMissing, model_path
 
@@ -42,7 +48,7 @@ def load(spec: Spec) -> SingleNodeService:
     else:
         raise BadPackage(f"{folder} has no {SCRIPT}.py, which a {spec.model_type} model needs")
     MetricsManager.expect(spec.model_name)
-    service = construct(chosen, spec.model_name, path)
+    service = construct(chosen, spec.model_name, path, spec.model_type)
     service.warm_up()
     return service
 
@@ -101,39 +107,62 @@ def choose_class(script: ModuleType) -> type[SingleNodeService]:
     raise BadPackage(f"{SCRIPT}.py defines several service classes ({names}): keep one")
 
 
-def construct(chosen: type[SingleNodeService], model_name: str, path: str) -> SingleNodeService:
+def construct(
+    chosen: type[SingleNodeService], model_name: str, path: str, model_type: str = ""
+) -> SingleNodeService:
     """An instance of ``chosen``; ``model_name`` and ``model_path`` are set before ``__init__``.
 
     Raises ``BadPackage`` when ``__init__`` wants more than these two.
     """
-    arguments = _arguments(chosen, model_name, path)
     service = chosen.__new__(chosen)
     service.model_name = model_name
     service.model_path = path
-    service.__init__(*arguments)  # type: ignore[misc]
+    if isinstance(service, XgSklServingBaseService):
+        service._modelyard_type = model_type
+    arguments = _arguments(service, model_name, path)
+    service.__init__(*arguments.args, **arguments.kwargs)  # type: ignore[misc]
     return service
 
 
-def _arguments(chosen: type[SingleNodeService], model_name: str, path: str) -> tuple[str, ...]:
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = list(inspect.signature(chosen.__init__).parameters.values())
-    if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters):
-        return (path,) if chosen.raw_text else (model_name, path)
-    taken = [one for one in parameters if one.kind in positional][1:]
-    needed = [one for one in taken if one.default is inspect.Parameter.empty]
-    if len(needed) > 2:
+def _arguments(service: SingleNodeService, model_name: str, path: str) -> inspect.BoundArguments:
+    """What ``__init__`` is called with (models.md §4.2).
+
+    By name where it has a parameter ``model_name`` or ``model_path``. What else it requires is
+    given by position, as the documented forms ``(model_name, model_path)`` and ``(model_path)``
+    have it; an optional parameter of another name is left alone once a name has matched.
+    """
+    known = {"model_name": model_name, "model_path": path}
+    signature = inspect.signature(service.__init__)  # type: ignore[misc]
+    kinds = {one.name: one.kind for one in signature.parameters.values()}
+    many = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_POSITIONAL]
+    keywords = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
+    single = [one for name, one in signature.parameters.items() if name not in many + keywords]
+    required = [one.name for one in single if one.default is inspect.Parameter.empty]
+    positional = [one.name for one in single if one.kind is not inspect.Parameter.KEYWORD_ONLY]
+    given: OrderedDict[str, Any] = OrderedDict(
+        (one.name, known[one.name]) for one in single if one.name in known
+    )
+    matched = set(given)
+    alone = len(positional) == 1 and not many
+    only_path = not matched and not required[1:] and (service.raw_text or alone)
+    form = ["model_path"] if only_path else ["model_name", "model_path"]
+    for name, meant in zip(positional, form, strict=False):
+        if meant not in matched and name not in matched and (not matched or name in required):
+            given[name] = known[meant]
+    rest = form[len(positional) :]
+    if many and rest and not matched:
+        given[many[0]] = tuple(known[meant] for meant in rest)
+    if keywords and not given:
+        given[keywords[0]] = known
+    missing = [name for name in required if name not in given]
+    if missing:
         raise BadPackage(
-            f"{chosen.__name__}.__init__ wants {', '.join(one.name for one in needed)}; "
+            f"{type(service).__name__}.__init__ wants {', '.join(missing)}; "
             "it is called with (model_name, model_path)"
         )
-    names = [one.name for one in taken]
-    if names[:1] == ["model_path"] and names[1:2] != ["model_name"]:
-        return (path,)
-    if names[:2] == ["model_path", "model_name"]:
-        return (path, model_name)
-    if len(needed) == 1 and len(taken) == 1:
-        return (model_name,) if names == ["model_name"] else (path,)
-    return (model_name, path)[: len(taken)]
+    arguments = inspect.BoundArguments(signature, given)
+    arguments.apply_defaults()
+    return arguments
 
 
 def explain(error: BaseException, folder: Path) -> str:

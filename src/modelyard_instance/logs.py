@@ -13,6 +13,7 @@ from pathlib import Path
 ROTATE_BYTES = 5 * 1024 * 1024
 KEPT = 3
 _LONGEST_LINE = 16 * 1024
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 # A model that prints without end must not make the front miss its requests.
 _BYTES_PER_SECOND = 4 * 1024 * 1024
 
@@ -28,26 +29,31 @@ class RotatingLog:
         self._path = path
         self._limit = limit
         self._kept = kept
-        self._fd = -1
-        self._size = 0
         self._second = 0
         self._spent = 0
         self._dropped = 0
-        self._open()
-
-    def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, 0o600)
+        self._fd = os.open(path, _FLAGS, 0o600)
         self._size = os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
+        # The new file first: a number that is closed and kept would soon be somebody's connection.
+        aside = self._path.with_name(f".{self._path.name}.new")
+        fresh = os.open(aside, _FLAGS | os.O_TRUNC, 0o600)
+        try:
+            self._shift()
+            aside.replace(self._path)
+        except OSError:
+            os.close(fresh)
+            raise
         os.close(self._fd)
+        self._fd, self._size = fresh, 0
+
+    def _shift(self) -> None:
         for number in range(self._kept - 1, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{number}")
             newer = self._path if number == 1 else older.with_suffix(f".{number - 1}")
             with contextlib.suppress(FileNotFoundError):
                 newer.replace(older)
-        self._open()
 
     def write(self, source: str, text: bytes) -> None:
         """Append the lines of ``text``, each as ``<UTC time> <source> <line>``."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import orjson
 
 JSON = b"application/json"
+_RETRY = (b"retry-after", b"1")
+# Tells the gateway that the model never saw the request, so that it may go to another instance.
+_NOT_COMPUTED = (b"x-modelyard-not-computed", b"1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,13 @@ def refusal(status: int, code: str, message: str, *extra: tuple[bytes, bytes]) -
 
 
 def unavailable(message: str) -> Reply:
-    """503 ModelArts.4302: no worker is ready."""
-    return refusal(503, "ModelArts.4302", message, (b"retry-after", b"1"))
+    """503 ModelArts.4302: no worker is ready, and none was given the request."""
+    return refusal(503, "ModelArts.4302", message, _RETRY, _NOT_COMPUTED)
+
+
+def cut_off() -> Reply:
+    """503 ModelArts.4302: the instance ends while its worker computes this prediction."""
+    return refusal(503, "ModelArts.4302", "The instance is being stopped.", _RETRY)
 
 
 def overloaded(limit: int) -> Reply:
@@ -36,7 +44,8 @@ def overloaded(limit: int) -> Reply:
         "ModelArts.4302",
         f"The instance is overloaded: {limit} predictions wait or run already. Try again, or raise "
         "the service's instance_count.",
-        (b"retry-after", b"1"),
+        _RETRY,
+        _NOT_COMPUTED,
     )
 
 

@@ -53,9 +53,15 @@ class SingleNodeService:
     raw_text = False
     """Whether ``data`` is the raw JSON text instead of the parsed value."""
 
-    def __init__(self, model_name: str = "", model_path: str = "") -> None:
-        self.model_name = model_name
-        self.model_path = model_path
+    model_name = ""
+    model_path = ""
+
+    def __init__(self, model_name: str | None = None, model_path: str | None = None) -> None:
+        # What a script leaves out keeps the value that was set beforehand.
+        if model_name is not None:
+            self.model_name = model_name
+        if model_path is not None:
+            self.model_path = model_path
 
     def _preprocess(self, data: Data) -> Data:
         return data
@@ -158,9 +164,15 @@ class RawTextService(SingleNodeService):
 
     raw_text = True
 
-    def __init__(self, *names: str) -> None:
+    def __init__(
+        self, *given: str, model_name: str | None = None, model_path: str | None = None
+    ) -> None:
         # Scripts call it as (model_path) and, some, as (model_name, model_path).
-        super().__init__(*(("", *names)[-2:] if names else ()))
+        if len(given) == 1 and model_path is None:
+            super().__init__(model_name, *given)
+        else:
+            named = {"model_name": model_name, "model_path": model_path}
+            super().__init__(*given, **{key: one for key, one in named.items() if one is not None})
 
     def _preprocess(self, data: Data) -> Data:
         """``req_data`` as lists of values, in the order of the keys as sent."""
@@ -173,6 +185,8 @@ class XgSklServingBaseService(RawTextService):
     """scikit-learn and XGBoost: the model file is loaded when the script has not done so."""
 
     model: Any = None
+    # The package's model_type, set by the loader; not a name that scripts use themselves.
+    _modelyard_type = ""
 
     def warm_up(self) -> None:
         if self.model is None and type(self)._inference is XgSklServingBaseService._inference:
@@ -181,7 +195,7 @@ class XgSklServingBaseService(RawTextService):
     def _load(self) -> None:
         from modelyard_instance.weights import load_estimator
 
-        self.model = load_estimator(self.model_path)
+        self.model = load_estimator(self._modelyard_type, self.model_path)
 
     def _inference(self, data: Data) -> Data:
         if self.model is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,14 @@ _BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 30.0
 _STEADY_S = 30.0
 """A worker that served this long has earned an immediate restart."""
+_WATCH_AFTER_S = 0.05
+"""A prediction that waits longer is watched for its caller's end; a task for each costs 5 %."""
+
+HangUp = Callable[[], Awaitable[object]]
+
+
+class CallerGone(Exception):
+    """The caller hung up before its prediction was begun."""
 
 
 def backoff_s(crashes: int) -> float:
@@ -75,8 +83,10 @@ class Supervisor:
 
     def abandon(self) -> None:
         """Answer whoever still waits: the end has come first."""
-        for job in (self._current, *self._queue):
-            if job is not None and not job.answer.done():
+        if self._current is not None and not self._current.answer.done():
+            self._current.answer.set_result(replies.cut_off())
+        for job in self._queue:
+            if not job.answer.done():
                 job.answer.set_result(replies.unavailable("The instance is being stopped."))
 
     async def close(self) -> None:
@@ -87,20 +97,39 @@ class Supervisor:
         if self._worker is not None:
             await self._worker.close()
 
-    async def predict(self, header: bytes, body: bytes) -> Reply:
-        """The worker's answer, or the reply that says why there is none."""
+    async def predict(self, header: bytes, body: bytes, hang_up: HangUp) -> Reply:
+        """The worker's answer, or the reply that says why there is none.
+
+        ``hang_up`` returns once the caller has hung up. Raises ``CallerGone`` when it does so while
+        the prediction waits; it is not computed then.
+        """
         if self.phase != READY:
             return replies.unavailable(f"The model is not ready: {self.message}.")
         job = _Job(header, body, self._loop.create_future())
         timer = self._loop.call_later(self._spec.request_timeout_s, self._overdue, job)
+        watch: asyncio.TimerHandle | None = None
         if self._current is None:
             self._give(job)
         else:
             self._queue.append(job)
+            watch = self._loop.call_later(_WATCH_AFTER_S, self._watch, job, hang_up)
         try:
             return await job.answer
         finally:
             timer.cancel()
+            if watch is not None:
+                watch.cancel()
+
+    def _watch(self, job: _Job, hang_up: HangUp) -> None:
+        if job in self._queue and not job.answer.done():
+            task = self._loop.create_task(self._drop_unwanted(job, hang_up))
+            job.answer.add_done_callback(lambda _: task.cancel())
+
+    async def _drop_unwanted(self, job: _Job, hang_up: HangUp) -> None:
+        await hang_up()
+        if job in self._queue and not job.answer.done():
+            self._queue.remove(job)
+            job.answer.set_exception(CallerGone())
 
     def _give(self, job: _Job) -> None:
         assert self._worker is not None

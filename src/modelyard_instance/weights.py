@@ -14,6 +14,7 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "scikit_learn": (".m", ".pkl", ".pickle", ".joblib", ".sav", ".model"),
     "xgboost": (".m", ".pkl", ".pickle", ".joblib", ".model", ".ubj", ".bst", ".json"),
 }
+_BOOSTER = (".json", ".ubj", ".bst", ".model")
 _NO_WEIGHTS = ("config.json",)
 
 
@@ -59,14 +60,14 @@ def model_path(model_type: str, model_dir: Path) -> str:
     return str(model_dir / found[0])
 
 
-def load_estimator(path: str) -> Any:
-    """The estimator in the file ``path``: XGBoost's own formats, joblib or pickle.
+def load_estimator(model_type: str, path: str) -> Any:
+    """The estimator in the file ``path``: joblib or pickle, for XGBoost its own formats as well.
 
     Raises ``WeightsMissing``, or whatever unpickling raises.
     """
     if not Path(path).is_file():
         raise WeightsMissing(f"{path} is no model file: put exactly one into the folder model/")
-    if path.endswith((".json", ".ubj", ".bst", ".model")):
+    if model_type.lower() == "xgboost" and path.lower().endswith(_BOOSTER):
         return _load_booster(path)
     try:
         import joblib  # type: ignore[import-untyped, unused-ignore]

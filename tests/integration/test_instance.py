@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -17,6 +18,9 @@ import httpx
 import pytest
 from instance_support import ECHO, launch, running, wait_for, write_package
 
+from modelyard.runtime.health import ask
+
+NOT_COMPUTED = "x-modelyard-not-computed"
 BASE = "from model_service.model_service import SingleNodeService\n"
 REPOSITORY = Path(__file__).parents[2]
 
@@ -56,6 +60,17 @@ def test_forms_json_and_queries_reach_the_script(tmp_path: Path) -> None:
             "inflight": 0,
             "message": "",
         }
+
+
+def test_an_api_may_be_called_health(tmp_path: Path) -> None:
+    config = {"apis": [{"url": "/health", "method": "get"}]}
+    package = write_package(tmp_path / "p", ECHO, config)
+    with running(package, tmp_path / "i") as instance:
+        port = instance.wait_phase("ready")["port"]
+        assert instance.get("/health?a=1").json() == {"seen": {"a": "1"}}
+        health = asyncio.run(ask("127.0.0.1", port, 5))
+        assert health is not None
+        assert (health.instance_id, health.status) == (instance.instance_id, "ready")
 
 
 def test_refusals_have_the_apis_shape(tmp_path: Path) -> None:
@@ -206,6 +221,7 @@ def test_while_the_model_loads_callers_are_told_at_once(tmp_path: Path) -> None:
         instance.wait_phase("starting")
         answer = instance.post(json={})
         assert (answer.status_code, answer.json()["error_code"]) == (503, "ModelArts.4302")
+        assert answer.headers[NOT_COMPUTED] == "1"
         assert instance.get().json()["status"] == "starting"
         gate.write_text("open")
         instance.wait_phase("ready")
@@ -227,6 +243,7 @@ def test_a_crash_is_told_and_the_worker_replaced(tmp_path: Path) -> None:
         answer = instance.post(json={"die": True})
         assert (answer.status_code, answer.json()["error_code"]) == (500, "ModelArts.4302")
         assert "SIGABRT" in answer.json()["error_msg"]
+        assert NOT_COMPUTED not in answer.headers
         instance.wait_phase("ready")
         after = instance.post(json={}).json()
         assert after != before
@@ -283,12 +300,44 @@ def test_a_full_queue_answers_at_once(tmp_path: Path) -> None:
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
         assert "overloaded" in refused.json()["error_msg"]
+        assert refused.headers[NOT_COMPUTED] == "1"
         gate.write_text("1")
         wait_for(lambda: len(answers) == 1, "the first answer")
         gate.write_text("2")
         for caller in callers:
             caller.join()
         assert [one.status_code for one in answers] == [200, 200]
+        assert not any(NOT_COMPUTED in one.headers for one in answers)
+
+
+def test_whoever_hangs_up_while_waiting_is_not_computed(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script = BASE + (
+        "seen = []\n"
+        "class Slow(SingleNodeService):\n"
+        "    def inference(self, data):\n"
+        "        seen.append(data['n'])\n"
+        f"        return open({str(gate)!r}).read() if data['n'] == 1 else seen\n"
+    )
+    package = write_package(tmp_path / "p", script)
+    with running(package, tmp_path / "i") as instance:
+        port = instance.wait_phase("ready")["port"]
+        callers = []
+        for number in (1, 2):
+            body = b'{"n": %d}' % number
+            caller = socket.create_connection(("127.0.0.1", port))
+            caller.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+            callers.append(caller)
+            wait_for(lambda: instance.get().json()["inflight"] == len(callers), "the call")
+        callers[1].close()
+        wait_for(lambda: instance.get().json()["inflight"] == 1, "the hang-up to be seen")
+        gate.write_text("1")
+        assert b"200 OK" in callers[0].recv(65536)
+        callers[0].close()
+        assert instance.post(json={"n": 3}).json() == [1, 3]
 
 
 def test_a_drain_under_load_loses_nothing(tmp_path: Path) -> None:
@@ -365,6 +414,7 @@ def test_a_drain_ends_after_its_grace(tmp_path: Path) -> None:
         caller.join()
         assert [one.status_code for one in outcome] == [503]
         assert "being stopped" in outcome[0].text
+        assert NOT_COMPUTED not in outcome[0].headers
         assert instance.workers() == []
 
 

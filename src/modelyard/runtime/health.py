@@ -30,7 +30,11 @@ async def ask(host: str, port: int, timeout_s: float) -> Health | None:
 async def _exchange(host: str, port: int) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        writer.write(f"GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        # The header tells the front's health from an api of the package that has the same url.
+        writer.write(
+            f"GET /health HTTP/1.1\r\nHost: {host}\r\n"
+            "X-Modelyard-Health: 1\r\nConnection: close\r\n\r\n".encode()
+        )
         answer = b""
         while len(answer) < _LONGEST_ANSWER and (data := await reader.read(_LONGEST_ANSWER)):
             answer += data

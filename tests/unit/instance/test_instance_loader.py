@@ -108,8 +108,62 @@ class Anything(SingleNodeService):
         self.seen: tuple[str, ...] = args
 
 
+class RawAny(XgSklServingBaseService):
+    def __init__(self, model_name: str, model_path: str, *args: str) -> None:
+        self.seen: tuple[str, ...] = (model_name, model_path, *args)
+
+
+class PathAny(SingleNodeService):
+    def __init__(self, model_path: str, *args: str) -> None:
+        self.seen: tuple[str, ...] = (model_path, *args)
+
+
+class Named(SingleNodeService):
+    def __init__(self, *, model_path: str, model_name: str, gpu: bool = False) -> None:
+        assert gpu is False
+        self.seen: tuple[str, ...] = (model_name, model_path)
+
+
+class Keywords(SingleNodeService):
+    def __init__(self, **kwargs: str) -> None:
+        self.seen: tuple[str, ...] = (kwargs["model_name"], kwargs["model_path"])
+
+
+class OtherWords(SingleNodeService):
+    def __init__(self, name: str, path: str = "", gpu: bool = False) -> None:
+        assert gpu is False
+        self.seen: tuple[str, ...] = (name, path)
+
+
+class HalfKnown(SingleNodeService):
+    def __init__(self, name: str, model_path: str) -> None:
+        self.seen: tuple[str, ...] = (name, model_path)
+
+
+class Optional(SingleNodeService):
+    def __init__(self, gpu: bool = False, model_path: str = "") -> None:
+        assert gpu is False
+        self.seen: tuple[str, ...] = (model_path,)
+
+
+class RawOther(XgSklServingBaseService):
+    def __init__(self, path: str, gpu: bool = False) -> None:
+        assert gpu is False
+        self.seen: tuple[str, ...] = (path,)
+
+
 class Greedy(SingleNodeService):
     def __init__(self, model_name: str, model_path: str, more: int) -> None:
+        pass
+
+
+class GreedyPath(XgSklServingBaseService):
+    def __init__(self, model_path: str, more: int) -> None:
+        pass
+
+
+class GreedyKeyword(SingleNodeService):
+    def __init__(self, model_path: str, *, more: int, less: int = 0) -> None:
         pass
 
 
@@ -122,6 +176,14 @@ class Greedy(SingleNodeService):
         (Swapped, ("/p", "n")),
         (Nothing, ("n", "/p")),
         (Anything, ("n", "/p")),
+        (RawAny, ("n", "/p")),
+        (PathAny, ("/p",)),
+        (Named, ("n", "/p")),
+        (Keywords, ("n", "/p")),
+        (OtherWords, ("n", "/p")),
+        (HalfKnown, ("n", "/p")),
+        (Optional, ("/p",)),
+        (RawOther, ("/p",)),
     ],
 )
 def test_constructors_of_every_form(chosen: type[SingleNodeService], seen: tuple[str, ...]) -> None:
@@ -130,9 +192,48 @@ def test_constructors_of_every_form(chosen: type[SingleNodeService], seen: tuple
     assert (service.model_name, service.model_path) == ("n", "/p")
 
 
-def test_a_constructor_that_wants_more_is_refused() -> None:
-    with pytest.raises(BadPackage, match="more"):
-        construct(Greedy, "n", "/p")
+@pytest.mark.parametrize("chosen", [Greedy, GreedyPath, GreedyKeyword])
+def test_a_constructor_that_wants_more_is_refused(chosen: type[SingleNodeService]) -> None:
+    with pytest.raises(BadPackage, match="__init__ wants more;"):
+        construct(chosen, "n", "/p")
+
+
+@pytest.mark.parametrize("base", [PTServingBaseService, TfServingBaseService, MXNetBaseService])
+def test_a_base_sets_what_it_is_given_and_nothing_else(base: type[SingleNodeService]) -> None:
+    for given, expected in (
+        ({}, ("n", "/p")),
+        ({"model_path": "/q"}, ("n", "/q")),
+        ({"model_name": "m"}, ("m", "/p")),
+    ):
+        service = construct(base, "n", "/p")
+        base.__init__(service, **given)
+        assert (service.model_name, service.model_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "expected"),
+    [
+        ((), {}, ("n", "/p")),
+        (("/q",), {}, ("n", "/q")),
+        (("m", "/q"), {}, ("m", "/q")),
+        ((), {"model_path": "/q"}, ("n", "/q")),
+        ((), {"model_name": "m", "model_path": "/q"}, ("m", "/q")),
+        (("m",), {"model_path": "/q"}, ("m", "/q")),
+        (("/q",), {"model_name": "m"}, ("m", "/q")),
+    ],
+)
+def test_a_raw_base_takes_every_form(
+    given: tuple[str, ...], named: dict[str, str], expected: tuple[str, str]
+) -> None:
+    service = construct(XgSklServingBaseService, "n", "/p")
+    XgSklServingBaseService.__init__(service, *given, **named)  # type: ignore[arg-type]
+    assert (service.model_name, service.model_path) == expected
+
+
+def test_a_pickle_named_model_is_no_booster_of_scikit_learn(folder: Path) -> None:
+    pytest.importorskip("joblib").dump({"a": 1}, folder / "net.model")
+    service: Any = load(_spec(folder.parent, "Scikit_Learn"))
+    assert service.model == {"a": 1}
 
 
 def test_relative_and_plain_imports_both_work(folder: Path) -> None:

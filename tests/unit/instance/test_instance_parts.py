@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,32 @@ def test_the_log_rotates_by_size_and_stamps_each_line(tmp_path: Path) -> None:
     last = path.read_text().splitlines()[-1]
     assert last.endswith("Z model and more")
     assert last[:2] == "20"
+
+
+def test_a_rotation_that_fails_leaves_other_files_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.log"
+    log = RotatingLog(path, limit=100)
+    log.write("model", b"x" * 60)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        log.write("model", b"y" * 60)
+    ours, theirs = socket.socketpair()  # these take the lowest free numbers
+    with ours, theirs:
+        theirs.setblocking(False)
+        log.write("model", b"z" * 60)
+        for end in (ours, theirs):
+            end.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                end.recv(1)
+    log.close()
+    assert path.read_text().endswith("z\n")
+    assert {one.name for one in tmp_path.iterdir()} == {"x.log", "x.log.1"}
 
 
 def test_a_flood_is_dropped_with_a_count(tmp_path: Path) -> None:

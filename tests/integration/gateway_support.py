@@ -173,13 +173,17 @@ async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> byt
 class Upstream:
     """A small HTTP server that stands for an instance and says its name.
 
-    ``delay_s`` is how long an answer takes, ``status`` what it is.
+    ``delay_s`` is how long an answer takes, ``status`` what it is; ``not_computed``: answers 503
+    to everything, marked as never given to the model.
     """
 
-    def __init__(self, name: str, delay_s: float = 0.0, status: int = 200) -> None:
+    def __init__(
+        self, name: str, delay_s: float = 0.0, status: int = 200, not_computed: bool = False
+    ) -> None:
         self.name = name
         self.delay_s = delay_s
-        self.status = status
+        self.status = 503 if not_computed else status
+        self.not_computed = not_computed
         self.seen: list[Seen] = []
         self.count = 0
         self.active = 0
@@ -246,11 +250,14 @@ class Upstream:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         content = json.dumps({"name": self.name, "path": path, "length": len(body)}).encode()
-        close = b"connection: close\r\n" if self._draining else b""
+        more = b"connection: close\r\n" if self._draining else b""
+        if self.not_computed:
+            content = b'{"error_code": "ModelArts.4302", "error_msg": "The worker has ended."}'
+            more += b"x-modelyard-not-computed: 1\r\n"
         writer.write(
             b"HTTP/1.1 %d OK\r\ncontent-type: application/json\r\nserver: upstream\r\n"
             b"x-upstream: %s\r\n%scontent-length: %d\r\n\r\n%s"
-            % (self.status, self.name.encode(), close, len(content), content)
+            % (self.status, self.name.encode(), more, len(content), content)
         )
         await writer.drain()
 

@@ -23,8 +23,8 @@ from gateway_support import (
 
 from modelyard import processes
 from modelyard.errors import GatewayTimeout, InternalFailure, Unavailable
-from modelyard.gateway import publisher
-from modelyard.gateway.envoy import record_path
+from modelyard.gateway import envoy, publisher
+from modelyard.gateway.envoy import EnvoyProcess, record_path
 from modelyard.gateway.publisher import EnvoyGateway
 
 S = "55555555-0000-4000-8000-000000000001"
@@ -147,6 +147,44 @@ async def test_shutdown_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(OSError):
             await here.predict(S)
         await here.gateway.shutdown()  # harmless
+
+
+async def test_another_process_ends_envoy_gently(tmp_path: Path) -> None:
+    """As ``modelyard down`` does: with a client that never pauses on its connections."""
+    async with (
+        upstreams("slow", delay_s=0.3) as (slow,),
+        upstreams("other", delay_s=0.17) as (other,),  # never all idle at the same time
+        world(tmp_path, [service(S, version("m", 100, slow, other))]) as here,
+    ):
+        await here.gateway.stop()
+        load = here.load(S, connections=8, pause_s=0)
+        async with load:
+            await load.more(40)
+            under_way = asyncio.create_task(here.predict(S))
+            await eventually(lambda: slow.active + other.active > 8)
+            started = time.monotonic()
+            await EnvoyProcess(here.settings).end(20)
+            assert time.monotonic() - started < 5
+            assert (await under_way).status == 200
+        # No answer was cut off; new connections are refused, as they must be.
+        assert {text for _, text in load.failures if "ConnectionRefused" not in text} == set()
+
+
+async def test_an_envoy_that_hangs_is_ended_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envoy, "_TERM_S", 0.2)
+    async with world(tmp_path) as here:
+        pid = here.gateway.pid
+        assert pid is not None
+        identity = processes.identify(pid)
+        assert identity is not None
+        await here.gateway.stop()
+        os.kill(pid, signal.SIGSTOP)
+        started = time.monotonic()
+        await EnvoyProcess(here.settings).end(0.5)
+        assert time.monotonic() - started < 3
+        assert not processes.alive(identity)
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

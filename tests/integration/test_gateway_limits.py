@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ async def test_the_body_limit_holds_for_both_framings(tmp_path: Path) -> None:
             assert refused(over) == (413, "ModelArts.4104")
             far_over = await here.predict(S, body=b"x" * (2 * LIMIT), chunked=chunked)
             assert refused(far_over) == (413, "ModelArts.4104")
+            assert "12 MB" in far_over.json()["error_msg"]
         assert a.count == 2
 
 
@@ -59,10 +61,18 @@ async def test_small_limits_hold_too(tmp_path: Path, size: int) -> None:
                 assert refused(over) == (413, "ModelArts.4104"), (size, chunked)
 
 
-async def test_the_control_plane_has_no_prediction_limit(tmp_path: Path) -> None:
+async def test_the_control_plane_gets_no_large_body(tmp_path: Path) -> None:
+    most = 4 * 1024 * 1024
     async with world(tmp_path) as here:
-        answer = await here.call("/v1/p/upload", body=b"x" * (LIMIT + 1))
-        assert (answer.status, answer.json()["length"]) == (200, LIMIT + 1)
+        for chunked in (False, True):
+            fits = await here.call("/v1/p/services", body=b"x" * most, chunked=chunked)
+            assert (fits.status, fits.json()["length"]) == (200, most)
+            for path in ("/v1/p/services", "/v3/auth/tokens", "/"):
+                options = {"token": None, "body": b"x" * (most + 1), "chunked": chunked}
+                over = await here.call(path, **options)
+                assert refused(over) == (413, "ModelArts.4104"), path
+                assert "4 MB" in over.json()["error_msg"]
+        assert here.api.count == 2
 
 
 async def test_a_slow_model_is_cut_off(tmp_path: Path) -> None:
@@ -129,6 +139,40 @@ async def test_an_instance_that_hangs_up(tmp_path: Path) -> None:
                 assert refused(await here.predict(S)) == (503, "ModelArts.4302")
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("retry_resets", [True, False])
+async def test_what_one_instance_did_not_compute_another_does(
+    tmp_path: Path, retry_resets: bool
+) -> None:
+    async with (
+        upstreams("well") as (well,),
+        upstreams("ill", not_computed=True) as (ill,),
+        world(
+            tmp_path, [service(S, version("m", 100, well, ill))], retry_resets=retry_resets
+        ) as here,
+    ):
+        large = await here.predict(S, body=b"x" * LIMIT)
+        assert (large.status, large.json()["length"]) == (200, LIMIT)
+        async with here.load(S) as load:
+            await load.more(200)
+            await eventually(lambda: ill.count > 10)  # it comes back after each ejection
+        assert load.failures == []
+        assert load.by_upstream.keys() == {"well"}
+
+
+async def test_what_no_instance_computes_is_refused_promptly(tmp_path: Path) -> None:
+    async with (
+        upstreams("ill", not_computed=True) as (ill,),
+        world(tmp_path, [service(S, version("m", 100, ill))]) as here,
+    ):
+        for turn in range(1, 6):
+            started = time.monotonic()
+            answer = await here.predict(S)
+            assert time.monotonic() - started < 1
+            assert refused(answer) == (503, "ModelArts.4302")
+            assert "x-modelyard-not-computed" not in answer.headers
+            assert ill.count == 5 * turn
 
 
 async def test_the_models_own_errors_pass_untouched(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import jwt
+import pytest
 from gateway_support import (
     OTHER_PROJECT,
     TokenMaker,
@@ -23,6 +27,9 @@ from gateway_support import (
     version,
     world,
 )
+
+from modelyard.errors import GatewayTimeout
+from modelyard.gateway import publisher
 
 S = "33333333-0000-4000-8000-000000000001"
 
@@ -145,6 +152,31 @@ async def test_keys_are_changed_without_a_dropped_request(tmp_path: Path) -> Non
             return (await here.predict(S)).status == 401
 
         await eventually(old_is_out)
+
+
+async def test_keys_that_envoy_does_not_take_over_are_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_ACK_S", 0.5)
+    async with serving(tmp_path) as (here, _):
+        fresh = TokenMaker(kid="key-2")
+        pid = here.gateway.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(GatewayTimeout):
+                await here.gateway.set_jwks({"keys": [here.tokens.jwk(), fresh.jwk()]})
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+        async def serves() -> bool:
+            try:
+                return (await here.predict(S)).status == 200
+            except (OSError, asyncio.IncompleteReadError):
+                return False
+
+        await eventually(serves)  # the next Envoy has what is to be in force
+        assert (await here.predict(S, token=fresh.token())).status == 401
 
 
 async def _accepts(here: World, maker: TokenMaker) -> bool:

@@ -249,6 +249,7 @@ async def test_instances_see_no_token_and_no_internal_header(tmp_path: Path) -> 
             ("x-modelyard-scope", f"/v1/infers/{T}"),
             ("X-Modelyard-Scope", f"/v1/infers/{T}"),
             ("x-subject-token", "secret"),
+            ("x-modelyard-health", "1"),
             ("x-envoy-upstream-rq-timeout-ms", "1"),
             ("x-envoy-internal", "true"),
             ("x-envoy-original-path", "/secret"),

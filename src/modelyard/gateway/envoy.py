@@ -132,7 +132,10 @@ class EnvoyProcess:
             self._forget = None
 
     async def end(self, drain_s: float) -> None:
-        """Take no new connection, give those under way up to ``drain_s`` seconds, then end it."""
+        """Take no new connection, give requests under way up to ``drain_s`` seconds, then end it.
+
+        Also ends an Envoy that another process started, and one that does not answer any more.
+        """
         await self.release()
         process = self._process or processes.read_record(record_path(self._settings))
         if process is not None:
@@ -220,10 +223,11 @@ class EnvoyProcess:
         )
 
     async def _drain(self, timeout_s: float) -> None:
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        with contextlib.suppress(httpx.HTTPError, ValueError):
-            await self.admin.post("/drain_listeners")
-            while await self.admin.downstream_active():
-                if asyncio.get_running_loop().time() > deadline:
-                    return
-                await asyncio.sleep(_POLL_S)
+        with contextlib.suppress(httpx.HTTPError, ValueError, TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                # The first lets every answer end its connection, so that no client goes on for
+                # ever on the one it has; the second refuses new ones.
+                await self.admin.post("/healthcheck/fail")
+                await self.admin.post("/drain_listeners")
+                while await self.admin.downstream_active():  # noqa: ASYNC110  Envoy tells no one
+                    await asyncio.sleep(_POLL_S)

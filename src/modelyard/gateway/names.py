@@ -10,6 +10,9 @@ CONTROL_PLANE_SCOPE = "?control-plane"
 
 XDS_CLUSTER = "xds"
 LISTENER = "public"
+CONTROL_PLANE_BODY_MIB = 4
+"""The largest request body that anybody may send to the control plane."""
+
 AUTHENTICATION = "authentication"
 """The extension configuration that carries the token keys, replaceable without a new listener."""
 
@@ -17,6 +20,9 @@ SCOPE_HEADER = "x-modelyard-scope"
 """Set by Envoy itself ahead of routing, over whatever a client sent; never forwarded."""
 
 REVISION_HEADER = "x-modelyard-revision"
+NOT_COMPUTED_HEADER = "x-modelyard-not-computed"
+"""An instance answers with it, as ``1``, to a request that it never gave to the model."""
+
 TOKEN_HEADER = "x-auth-token"  # noqa: S105
 INFERS = "/v1/infers"
 

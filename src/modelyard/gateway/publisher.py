@@ -130,11 +130,18 @@ class EnvoyGateway:
     async def set_jwks(self, jwks: Mapping[str, object]) -> None:
         """Verify tokens by these keys (a JWK set) from now on.
 
-        Raises ``GatewayTimeout`` like ``publish``.
+        Returns after Envoy's acknowledgement. Raises ``GatewayTimeout`` and ``InternalFailure``
+        like ``publish``; the keys before stay then.
         """
         keys = authentication(jwks)
+        before = self._cache.get(keys.key)
         self._cache.apply([keys])
-        await self._acknowledged(names.AUTHENTICATION, _wanted([keys]))
+        try:
+            await self._acknowledged(names.AUTHENTICATION, _wanted([keys]))
+        except BaseException:
+            if before is not None:
+                self._cache.apply([before])
+            raise
 
     async def publish(self, traffic: ServiceTraffic) -> None:
         """Put ``traffic`` in force: clusters first, then routes, then what is no longer used.

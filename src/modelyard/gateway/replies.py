@@ -80,6 +80,12 @@ def local_replies() -> dict[str, object]:
             "The service does not exist or has been deleted. Check the service id in the URL.",
         ),
         _reply(
+            f"{control_plane} && response.code == 413",
+            413,
+            "4104",
+            f"The request body is larger than {names.CONTROL_PLANE_BODY_MIB} MB.",
+        ),
+        _reply(
             "response.code == 413",
             413,
             "4104",

@@ -17,6 +17,7 @@ from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.router.cluster_specifiers.lua.v3 import lua_pb2
 from envoy.type.matcher.v3 import metadata_pb2, regex_pb2, string_pb2, value_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value, UInt64Value
 
@@ -29,7 +30,8 @@ _OTHER_HOST = "envoy.retry_host_predicates.previous_hosts"
 _SPLIT = "split"
 _IDLE_BEYOND_TIMEOUT_S = 60.0
 _ENVOY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
-_SECRET_HEADERS = (names.TOKEN_HEADER, "x-subject-token")
+# What callers may not show an instance: their token, and the mark of the platform's own checks.
+_SECRET_HEADERS = (names.TOKEN_HEADER, "x-subject-token", "x-modelyard-health")
 _CONTROL_PLANE_TIMEOUT_S = 300.0
 
 
@@ -76,9 +78,13 @@ def _refusal(name: str, match: Message, answer: Message, *headers: Message) -> M
 
 def _retries(retry_resets: bool) -> Message:
     """Repeat elsewhere what no instance has begun, or (``retry_resets``) has not answered."""
-    causes = ["connect-failure", "refused-stream", "reset-before-request"]
+    causes = ["connect-failure", "refused-stream", "reset-before-request", "retriable-headers"]
+    not_computed = route.HeaderMatcher(
+        name=names.NOT_COMPUTED_HEADER, string_match=string_pb2.StringMatcher(exact="1")
+    )
     policy: Message = route.RetryPolicy(
         retry_on=",".join([*causes, "reset"] if retry_resets else causes),
+        retriable_headers=[not_computed],
         num_retries=UInt32Value(value=4),
         retry_host_predicate=[
             route.RetryPolicy.RetryHostPredicate(
@@ -87,7 +93,7 @@ def _retries(retry_resets: bool) -> Message:
         ],
         host_selection_retry_max_attempts=20,
         retry_back_off=route.RetryPolicy.RetryBackOff(
-            base_interval=duration(0.005), max_interval=duration(0.1)
+            base_interval=duration(0.005), max_interval=duration(0.05)
         ),
     )
     return policy
@@ -157,6 +163,7 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
             route=forward,
             request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS, *_SECRET_HEADERS],
             response_headers_to_add=[_set_header(names.REVISION_HEADER, str(traffic.revision))],
+            response_headers_to_remove=[names.NOT_COMPUTED_HEADER],
             request_body_buffer_limit=UInt64Value(value=traffic.body_limit),
         )
         for match in (
@@ -203,6 +210,12 @@ def _strangers() -> list[Message]:
     ]
 
 
+def _body_limit(limit: int) -> AnyMessage:
+    """Answer 413 to bodies of more than ``limit`` bytes, however they are framed."""
+    most = buffer_pb2.Buffer(max_request_bytes=UInt32Value(value=limit))
+    return packed(buffer_pb2.BufferPerRoute(buffer=most))
+
+
 def service_routes(traffic: ServiceTraffic, retry_resets: bool) -> Message:
     """The route configuration of one service; its name is the service's id.
 
@@ -213,7 +226,6 @@ def service_routes(traffic: ServiceTraffic, retry_resets: bool) -> Message:
     targets = shares(traffic)
     live = traffic.serving and bool(targets)
     own = _serving(traffic, targets, retry_resets) if live else _idle(traffic)
-    limit = buffer_pb2.Buffer(max_request_bytes=UInt32Value(value=traffic.body_limit))
     result: Message = route_pb2.RouteConfiguration(
         name=traffic.service_id,
         virtual_hosts=[
@@ -221,9 +233,7 @@ def service_routes(traffic: ServiceTraffic, retry_resets: bool) -> Message:
                 name=traffic.service_id,
                 domains=["*"],
                 routes=[*own, *_strangers()],
-                typed_per_filter_config={
-                    names.BUFFER_FILTER: packed(buffer_pb2.BufferPerRoute(buffer=limit)),
-                },
+                typed_per_filter_config={names.BUFFER_FILTER: _body_limit(traffic.body_limit)},
             )
         ],
         cluster_specifier_plugins=[_splitter(targets)] if live and len(targets) > 1 else [],
@@ -265,7 +275,7 @@ def control_plane_routes() -> Message:
                     forward,
                 ],
                 typed_per_filter_config={
-                    names.BUFFER_FILTER: packed(buffer_pb2.BufferPerRoute(disabled=True)),
+                    names.BUFFER_FILTER: _body_limit(names.CONTROL_PLANE_BODY_MIB * 1024 * 1024),
                 },
             )
         ],

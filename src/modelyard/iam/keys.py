@@ -20,6 +20,7 @@ from jwt.algorithms import ECAlgorithm
 from modelyard.clock import Clock
 from modelyard.processes import write_private
 
+_STAGED_AT_MOST_S = 60
 _NAME = re.compile(r"(?P<made>\d{10,12})-[0-9a-f]{8}")
 
 
@@ -78,9 +79,11 @@ class KeyRing:
         self._folder = folder
         self._clock = clock
         self._lifetime = token_lifetime
+        self._staged: SigningKey | None = None
         self._keys = self._load()
         if not self._keys:
-            self.rotate()
+            self.stage()
+            self.promote()
 
     @property
     def signing(self) -> SigningKey:
@@ -89,35 +92,52 @@ class KeyRing:
 
     def find(self, kid: str) -> SigningKey | None:
         """The key of that id, or None."""
-        return next((key for key in self._keys if key.kid == kid), None)
+        return next((key for key in self._verifying if key.kid == kid), None)
 
     def jwks(self) -> Jwks:
         """The public half of every key that verifies."""
-        return {"keys": [key.jwk() for key in self._keys]}
+        return {"keys": [key.jwk() for key in self._verifying]}
 
-    def rotate(self) -> SigningKey:
-        """Make a new signing key; forget keys whose last token has expired."""
+    def stage(self) -> SigningKey:
+        """Make the next signing key: it verifies from now on, and signs once promoted.
+
+        Until then it is in memory only. Forgets keys whose last token has expired.
+        """
         now = self._clock.now_ms() // 1000
+        self._forget_expired(now)
         made_at = max([now, *(key.made_at + 1 for key in self._keys)])
         kid = f"{made_at:010d}-{secrets.token_hex(4)}"
-        key = SigningKey(kid, made_at, ec.generate_private_key(ec.SECP256R1()))
+        self._staged = SigningKey(kid, made_at, ec.generate_private_key(ec.SECP256R1()))
+        return self._staged
+
+    def promote(self) -> None:
+        """Sign with the staged key from now on. Raises ``OSError`` when it cannot be written."""
+        key = self._staged
+        assert key is not None, "no key has been staged"
         pem = key.private.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(self._folder / f"{kid}.pem", pem)
+        write_private(self._folder / f"{key.kid}.pem", pem)
         self._keys.append(key)
-        self._forget_expired(now)
-        return key
+        self._staged = None
+
+    def drop_staged(self) -> None:
+        """Forget the staged key, if there is one."""
+        self._staged = None
+
+    @property
+    def _verifying(self) -> list[SigningKey]:
+        return [*self._keys, self._staged] if self._staged else self._keys
 
     def _forget_expired(self, now: int) -> None:
-        # A key stopped signing when its successor was made.
+        # A key stopped signing a moment after its successor was made: when that was promoted.
         dead = [
             key
             for key, successor in zip(self._keys, self._keys[1:], strict=False)
-            if successor.made_at + self._lifetime < now
+            if successor.made_at + _STAGED_AT_MOST_S + self._lifetime < now
         ]
         for key in dead:
             (self._folder / f"{key.kid}.pem").unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TypedDict
 
 import jwt
@@ -30,6 +32,7 @@ class Tokens:
         self._keys = keys
         self._clock = clock
         self._lifetime = lifetime
+        self._rotating = asyncio.Lock()
 
     def issue(
         self,
@@ -101,9 +104,20 @@ class Tokens:
         """The public keys that verify living tokens, for the gateway."""
         return self._keys.jwks()
 
-    def rotate(self) -> None:
-        """Sign with a new key from now on; publish ``jwks()`` to the gateway afterwards."""
-        self._keys.rotate()
+    async def rotate(self, publish: Callable[[Jwks], Awaitable[None]]) -> Jwks:
+        """Sign with a new key, once ``publish`` has returned: by then the gateway must know it.
+
+        Returns the keys that verify now. When ``publish`` raises, so does this, and the key before
+        goes on signing.
+        """
+        async with self._rotating:
+            self._keys.stage()
+            try:
+                await publish(self._keys.jwks())
+                self._keys.promote()
+            finally:
+                self._keys.drop_staged()
+            return self._keys.jwks()
 
     def _checked(self, token: str) -> dict[str, object]:
         """The payload of a token whose signature, issuer and form are right, whatever its age."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import stat
@@ -13,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from modelyard.errors import Unauthenticated
-from modelyard.iam.keys import KeyRing
+from modelyard.errors import GatewayTimeout, Unauthenticated
+from modelyard.iam.keys import Jwks, KeyRing
 from modelyard.iam.tokens import Tokens
 
 LIFETIME = 100
@@ -154,10 +155,14 @@ def test_signed_but_wrong(tokens: Tokens, keys: KeyRing, change: dict[str, objec
     assert refused(tokens, token) == "0203"
 
 
-def test_rotation(tokens: Tokens, keys: KeyRing, clock: HeldClock, tmp_path: Path) -> None:
+async def published(_keys: Jwks) -> None:
+    """The gateway has them."""
+
+
+async def test_rotation(tokens: Tokens, keys: KeyRing, clock: HeldClock, tmp_path: Path) -> None:
     old = issue(tokens)
     clock.seconds += LIFETIME / 2
-    tokens.rotate()
+    await tokens.rotate(published)
     new = issue(tokens)
     kids = [jwt.get_unverified_header(token)["kid"] for token in (old, new)]
     assert len(set(kids)) == 2
@@ -166,15 +171,58 @@ def test_rotation(tokens: Tokens, keys: KeyRing, clock: HeldClock, tmp_path: Pat
     assert [key["kid"] for key in tokens.jwks()["keys"]] == kids
     again = KeyRing(tmp_path / "keys", clock, LIFETIME)
     assert again.signing.kid == kids[1]
-    clock.seconds += LIFETIME + 1
-    tokens.rotate()
+    clock.seconds += LIFETIME  # with it ends the last token that the old key can have signed
+    await tokens.rotate(published)
+    assert kids[0] in [key["kid"] for key in tokens.jwks()["keys"]]
+    clock.seconds += 61  # publishing may have taken a moment
+    await tokens.rotate(published)
     assert kids[0] not in [key["kid"] for key in tokens.jwks()["keys"]]
-    assert len(list((tmp_path / "keys").iterdir())) == 2
+    assert len(list((tmp_path / "keys").iterdir())) == 3
     # Twice within a second still gives an order.
-    tokens.rotate()
-    tokens.rotate()
+    await tokens.rotate(published)
+    await tokens.rotate(published)
     last = keys.signing.kid
     assert KeyRing(tmp_path / "keys", clock, LIFETIME).signing.kid == last
+
+
+async def test_a_new_key_signs_only_when_it_is_published(tokens: Tokens, keys: KeyRing) -> None:
+    (first,) = keys.jwks()["keys"]
+
+    async def publish(offered: Jwks) -> None:
+        assert len(offered["keys"]) == 2
+        token = issue(tokens)
+        assert jwt.get_unverified_header(token)["kid"] == first["kid"]
+        tokens.verify(token)
+
+    after = await tokens.rotate(publish)
+    assert [key["kid"] for key in after["keys"]] == [first["kid"], keys.signing.kid]
+    assert jwt.get_unverified_header(issue(tokens))["kid"] == keys.signing.kid != first["kid"]
+
+
+async def test_what_cannot_be_published_is_dropped(
+    tokens: Tokens, keys: KeyRing, clock: HeldClock, tmp_path: Path
+) -> None:
+    before = keys.jwks()
+
+    async def publish(_keys: Jwks) -> None:
+        raise GatewayTimeout("no answer")
+
+    with pytest.raises(GatewayTimeout):
+        await tokens.rotate(publish)
+    assert keys.jwks() == KeyRing(tmp_path / "keys", clock, LIFETIME).jwks() == before
+    tokens.verify(issue(tokens))
+
+
+async def test_rotations_at_the_same_time_follow_each_other(tokens: Tokens, keys: KeyRing) -> None:
+    offered: list[int] = []
+
+    async def publish(public: Jwks) -> None:
+        offered.append(len(public["keys"]))
+        await asyncio.sleep(0)
+
+    await asyncio.gather(*(tokens.rotate(publish) for _ in range(3)))
+    assert offered == [2, 3, 4]
+    assert len(keys.jwks()["keys"]) == 4
 
 
 def test_keys_are_private(keys: KeyRing, tmp_path: Path, clock: HeldClock) -> None:

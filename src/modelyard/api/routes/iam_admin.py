@@ -78,7 +78,7 @@ async def create_project(
             created_at=context.clock.now_ms(),
         )
         await _insert(session, project)
-    return {"project": project_document(project, context.settings.address)}
+    return {"project": project_document(project, context.settings.public_address)}
 
 
 @router.get("/v3/users")
@@ -87,7 +87,7 @@ async def list_users(context: ContextDep, claims: ClaimsDep, name: str | None = 
     async with context.database.read() as session:
         domain_id = await require_admin(session, claims, None)
         found = await identities.users_of_domain(session, domain_id, name)
-    address = context.settings.address
+    address = context.settings.public_address
     return {
         "users": [user_document(user, address) for user in found],
         "links": {"self": f"{address}/v3/users", "next": None, "previous": None},
@@ -113,7 +113,7 @@ async def create_user(body: NewUserRequest, context: ContextDep, claims: ClaimsD
             created_at=context.clock.now_ms(),
         )
         await _insert(session, user)
-    return {"user": user_document(user, context.settings.address)}
+    return {"user": user_document(user, context.settings.public_address)}
 
 
 @router.get("/v3/users/{user_id}")
@@ -126,7 +126,7 @@ async def show_user(user_id: str, context: ContextDep, claims: ClaimsDep) -> Doc
             user = await require_user(session, claims, user_id)
     if user is None:
         raise NotFound("There is no such user.")
-    return {"user": user_document(user, context.settings.address)}
+    return {"user": user_document(user, context.settings.public_address)}
 
 
 @router.get("/v3/domains/{domain_id}")
@@ -238,7 +238,7 @@ def _domain(domain: Domain) -> Document:
 
 
 def _links(context: Context, kind: str) -> Document:
-    return {"self": f"{context.settings.address}/v3/{kind}", "next": None, "previous": None}
+    return {"self": f"{context.settings.public_address}/v3/{kind}", "next": None, "previous": None}
 
 
 @router.post("/v3/signing-keys", status_code=201)
@@ -246,7 +246,7 @@ async def rotate_signing_keys(context: ContextDep, claims: ClaimsDep) -> Documen
     """Ours: sign tokens with a new key. Tokens signed with former keys stay good until they end."""
     async with context.database.read() as session:
         await require_admin(session, claims, None)
-    context.tokens.rotate()
-    jwks = context.tokens.jwks()
-    await context.gateway.set_jwks({"keys": jwks["keys"]})
+    jwks = await context.tokens.rotate(
+        lambda public: context.gateway.set_jwks({"keys": public["keys"]})
+    )
     return {"keys": [{"id": key["kid"]} for key in jwks["keys"]]}

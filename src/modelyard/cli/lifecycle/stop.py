@@ -46,7 +46,7 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
     if gateway is not None:
         ran = True
         say(f"stopping the gateway (pid {gateway.pid})")
-        await _end(gateway, grace_s)
+        await _end_gateway(settings, grace_s)
     gateway_record(settings).unlink(missing_ok=True)
     stopped = await _end_instances(settings, say, grace_s)
     settings.forget_sockets()
@@ -59,6 +59,14 @@ async def _end(process: ProcessIdentity, grace_s: float) -> None:
         kill_group(process)
         await wait_gone(process, _KILLED_WITHIN_S)
     reap(process.pid)
+
+
+async def _end_gateway(settings: Settings, grace_s: float) -> None:
+    """Let it answer what it has taken on; the instances are still there to compute it."""
+    # Imported here: Envoy's messages take long to load, and every command would wait for them.
+    from modelyard.gateway.envoy import EnvoyProcess
+
+    await EnvoyProcess(settings).end(grace_s)
 
 
 async def _end_instances(settings: Settings, say: Say, grace_s: float) -> int:

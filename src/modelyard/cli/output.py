@@ -61,6 +61,7 @@ def show_facts(facts: Mapping[str, str]) -> None:
 def say(sentence: str) -> None:
     """One line of a result on stdout, as it is."""
     sys.stdout.write(sentence + "\n")
+    sys.stdout.flush()
 
 
 def note(sentence: str) -> None:

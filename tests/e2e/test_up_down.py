@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from modelyard.processes import alive
-from stack import Stack, processes_of, wait_for
+from stack import Stack, processes_of
 
 
 @pytest.fixture

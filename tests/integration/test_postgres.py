@@ -66,7 +66,7 @@ def database_tests() -> list[str]:
         if path.name != Path(__file__).name
         and any(
             word in path.read_text(encoding="utf-8")
-            for word in ("Database", "Settings(", "stack", "catalogue_support")
+            for word in ("Database", "Settings(", "stack", "catalogue_support", "loop_support")
         )
     )
 

@@ -131,6 +131,38 @@ def test_one_of_two_instances_killed(fresh_stack: Stack, models: list[str], tmp_
     assert len(lost) <= 8, lost[:5]
 
 
+def test_worker_of_one_of_two_instances_killed(
+    fresh_stack: Stack, models: list[str], tmp_path: Path
+) -> None:
+    """The front lives and says that it did not compute: the gateway asks the other instance."""
+    stack = fresh_stack
+    with (
+        service(stack, [entry(models[0], 100, 2)]) as service_id,
+        load(stack, service_id, tmp_path, rate=RATE) as running,
+    ):
+        running.wait_more(RATE)
+        before = pids(stack, service_id)
+        killed = []
+        for front in sorted(before):
+            [worker] = workers_of(front)
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
+            until(lambda front=front: workers_of(front) not in ([], [killed[-1]]), 60)
+            wait_status(stack, service_id, "running")
+            until(lambda: pids(stack, service_id) == before, 60)
+            running.wait_more(RATE)
+        running.stop()
+        lost = [r for r in running.records() if not r.ok]
+    print(f"killed two workers: {len(lost)} lost, {windows([r.start_ms for r in lost])}")
+    # Each may have been computing one.
+    assert len(lost) <= 2, lost[:5]
+
+
+def workers_of(front: int) -> list[int]:
+    children = Path(f"/proc/{front}/task/{front}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
 def test_gateway_killed(fresh_stack: Stack, models: list[str], tmp_path: Path) -> None:
     stack = fresh_stack
     with (

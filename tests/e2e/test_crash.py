@@ -154,8 +154,8 @@ def test_worker_of_one_of_two_instances_killed(
         running.stop()
         lost = [r for r in running.records() if not r.ok]
     print(f"killed two workers: {len(lost)} lost, {windows([r.start_ms for r in lost])}")
-    # Each may have been computing one.
-    assert len(lost) <= 2, lost[:5]
+    # Each may have been computing one, and another may just have been handed over.
+    assert len(lost) <= 4, lost[:5]
 
 
 def workers_of(front: int) -> list[int]:

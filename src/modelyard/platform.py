@@ -116,7 +116,6 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             clock=clock,
             tokens=tokens,
             importer=importer,
-            runtime=runtime,
             gateway=gateway,
             wishes=Wishes(settings, database, clock),
             usage=usage,

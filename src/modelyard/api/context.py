@@ -9,7 +9,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from modelyard.clock import Clock
-from modelyard.control.ports import Gateway, Runtime
+from modelyard.control.ports import Gateway
 from modelyard.control.wishes import Wishes
 from modelyard.iam.tokens import Tokens
 from modelyard.monitor.rate import CallRate
@@ -28,7 +28,6 @@ class Context:
     clock: Clock
     tokens: Tokens
     importer: ModelImporter
-    runtime: Runtime
     gateway: Gateway
     wishes: Wishes
     usage: UsageMeter

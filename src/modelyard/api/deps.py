@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
 
-from modelyard.api.body import storable
 from modelyard.api.context import ContextDep
 from modelyard.errors import Forbidden, InvalidRequest, Unauthenticated
 from modelyard.iam.claims import Claims
+from modelyard.packages.documents import unstorable
 
 TokenHeader = Annotated[str | None, Header(alias="X-Auth-Token")]
 
@@ -50,7 +50,7 @@ def may(action: str) -> Callable[[Request, Claims, str], Awaitable[Claims]]:
                 f"The token belongs to another project than the URL's {project_id!r}.", code="0210"
             )
         for name, value in request.query_params.items():
-            if not storable(value):
+            if unstorable(value):
                 raise InvalidRequest(f"{name[:40]!r}: holds a character no filter can match.")
         return claims
 

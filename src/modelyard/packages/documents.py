@@ -26,7 +26,19 @@ class DocumentError(ValueError):
 
 
 def parse_json(raw: bytes, name: str) -> object:
-    """The value of a UTF-8 JSON text.
+    """The value of a UTF-8 JSON text, if it can be stored.
+
+    Raises ``DocumentError`` whose message names ``name``, line and column.
+    """
+    value = load_json(raw, name)
+    fault = unstorable(value)
+    if fault:
+        raise DocumentError(f"{name}: {fault}")
+    return value
+
+
+def load_json(raw: bytes, name: str) -> object:
+    """The value of a UTF-8 JSON text, whatever it holds.
 
     Raises ``DocumentError`` whose message names ``name``, line and column.
     """
@@ -44,9 +56,6 @@ def parse_json(raw: bytes, name: str) -> object:
         raise DocumentError(f"{name} is nested too deeply") from None
     except ValueError as error:
         raise DocumentError(f"{name} is not valid JSON: {error}") from None
-    fault = unstorable(value)
-    if fault:
-        raise DocumentError(f"{name}: {fault}")
     return value
 
 

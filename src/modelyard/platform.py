@@ -47,6 +47,7 @@ from modelyard.periodic import Periodic
 from modelyard.processes import identify, write_private, write_record
 from modelyard.runtime.local import LocalRuntime
 from modelyard.settings import Settings
+from modelyard.steps import Step
 from modelyard.store import leases
 from modelyard.store.database import Database
 from modelyard.store.migrate import migrate
@@ -88,7 +89,7 @@ async def _open_database(settings: Settings, node: str) -> Database:
     """The database in the present schema, without leases of an earlier process of ours."""
     database = Database(settings.database)
     await migrate(database)
-    async with database.write() as session:
+    async with database.write(Step.LEASES_FREED) as session:
         await leases.release_all_of(session, node)
     return database
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from modelyard.control.service_pass import Parts, service_pass
 from modelyard.control.wishes import Author, Wishes
 from modelyard.settings import Settings
+from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.migrate import migrate
 from modelyard.store.tables.model import Model
@@ -93,7 +94,7 @@ async def loop_bench(tmp_path: Path) -> AsyncIterator[Bench]:
     settings.prepare_home()
     database = Database(settings.database)
     await migrate(database)
-    async with database.write() as session:
+    async with database.write(Step.TEST) as session:
         for model_id, number in ((M1, "0.0.1"), (M2, "0.0.2")):
             session.add(
                 Model(

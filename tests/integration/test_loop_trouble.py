@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from modelyard.control.orphans import end_orphans
 from modelyard.control.service_pass import service_pass
 from modelyard.domain.instance import Phase
+from modelyard.steps import Step
 from modelyard.store.tables.service import Instance
 
 
@@ -136,7 +137,7 @@ async def test_an_instance_without_a_row_is_ended(bench: Bench) -> None:
     service_id = await bench.create(version(M1, 100, 2))
     await bench.settle(service_id)
     orphan, other = bench.runtime.alive()
-    async with bench.database.write() as session:
+    async with bench.database.write(Step.TEST) as session:
         await session.execute(delete(Instance).where(Instance.id == orphan))
     await end_orphans(bench.database, bench.runtime)
     assert bench.runtime.alive() == [other]

@@ -17,6 +17,7 @@ from modelyard.clock import SystemClock
 from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits
 from modelyard.packages.importer import ModelImporter
+from modelyard.steps import Step
 from modelyard.store.tables.model import Model
 
 
@@ -518,7 +519,7 @@ async def test_an_unfinished_import_is_taken_up_again(
     model_id = await me.import_model(**body(yard.package("bucket/flowers")))
     await me.settled(model_id)
     # As a crash leaves it: still publishing, something half copied, a package of nobody's.
-    async with yard.database.write() as session:
+    async with yard.database.write(Step.TEST) as session:
         await session.execute(update(Model).values(status="publishing", package_dir=""))
     project = yard.settings.packages_dir / me.project_id
     (project / ".import-x" / "model").mkdir(parents=True)

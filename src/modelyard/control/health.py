@@ -14,6 +14,7 @@ from modelyard.control.ports import Runtime
 from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.domain.observed import Stage
 from modelyard.domain.text import storable_text
+from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.tables.service import Instance, Service
 
@@ -69,7 +70,7 @@ class HealthWatch:
 
     async def _end(self, instance_id: str, service_id: str, reason: str) -> None:
         info = f"instance {instance_id} left {PATIENCE} health checks unanswered: {reason}"
-        async with self._database.write() as session:
+        async with self._database.write(Step.HEALTH_END) as session:
             now = self._clock.now_ms()
             if await session.get(Service, service_id) is not None:
                 journal.event(session, service_id, storable_text(info), now, journal.ABNORMAL)

@@ -35,6 +35,7 @@ from modelyard.domain.planner import Plan, Start, Verdict, plan, split_of
 from modelyard.domain.text import storable_text
 from modelyard.errors import GatewayTimeout, InternalFailure
 from modelyard.settings import Settings
+from modelyard.steps import Step
 from modelyard.store import leases
 from modelyard.store.database import Database
 from modelyard.store.state import ServiceState, load_state
@@ -65,7 +66,7 @@ async def service_pass(parts: Parts, service_id: str) -> int | None:
     Safe to call at any time and twice: a service somebody else works on is left alone.
     """
     token = leases.new_token(parts.node, uuid.uuid4().hex)
-    async with parts.database.write() as session:
+    async with parts.database.write(Step.PASS_LEASE) as session:
         if not await leases.take(session, service_id, token, parts.clock.now_ms()):
             gone = await session.get(Service, service_id) is None
             return None if gone else parts.clock.now_ms() + BUSY_RETRY_MS
@@ -82,7 +83,7 @@ async def service_pass(parts: Parts, service_id: str) -> int | None:
     finally:
         # Also on errors and cancellation: nobody should have to wait for the lease to run out.
         if not this.released:
-            async with parts.database.write() as session:
+            async with parts.database.write(Step.PASS_RELEASE) as session:
                 await leases.release(session, service_id, token)
 
 
@@ -135,7 +136,7 @@ class _ServicePass:
         changed = [i for i in seen.alive if i.stage is not Stage(state.rows[i.instance_id].stage)]
         if not (changed or seen.ended or starts):
             return
-        async with self._parts.database.write() as session:
+        async with self._parts.database.write(Step.PASS_RECORD) as session:
             await leases.hold(session, self._service_id, self._token, now)
             for instance in changed:
                 await session.execute(
@@ -180,7 +181,7 @@ class _ServicePass:
             await self._parts.runtime.start(spec)
         except OSError as error:
             now = self._parts.clock.now_ms()
-            async with self._parts.database.write() as session:
+            async with self._parts.database.write(Step.PASS_START_FAILED) as session:
                 await leases.hold(session, self._service_id, self._token, now)
                 message = storable_text(f"cannot start a process: {error}")
                 await session.execute(
@@ -206,7 +207,7 @@ class _ServicePass:
 
     async def _settle(self, state: ServiceState, observed: Observed, todo: Plan) -> int | None:
         now = self._parts.clock.now_ms()
-        async with self._parts.database.write() as session:
+        async with self._parts.database.write(Step.PASS_SETTLE) as session:
             await leases.hold(session, self._service_id, self._token, now)
             for instance_id in todo.retire:
                 await session.execute(

@@ -13,7 +13,7 @@ def instance_spec(
     state: ServiceState, instance_id: str, start: Start, settings: Settings
 ) -> InstanceSpec:
     """The instance that ``start`` asks for; the flavor gives cores and memory."""
-    config = next(c for c in state.configs[start.revision] if c.model_id == start.model_id)
+    config = next(c for c in state.revisions[start.revision].config if c.model_id == start.model_id)
     model = state.models[start.model_id]
     flavor = find_flavor(config.specification)
     custom = config.custom_spec

@@ -5,7 +5,6 @@ from __future__ import annotations
 from modelyard.domain.observed import Split
 from modelyard.domain.traffic import (
     Endpoint,
-    LoadBalancerPolicy,
     ServiceTraffic,
     VersionTraffic,
 )
@@ -22,13 +21,14 @@ def traffic_of(
     """The traffic of a service; ``addresses``: host and port of each instance by id."""
     service = state.service
     versions = () if split is None else _versions(state, split, addresses)
+    revision = split.revision if split else service.desired_revision
     return ServiceTraffic(
         service_id=service.id,
         project_id=service.project_id,
-        revision=split.revision if split else service.desired_revision,
+        revision=revision,
         serving=split is not None,
         versions=versions,
-        policy=LoadBalancerPolicy(service.policy),
+        policy=state.revisions[revision].policy,
         timeout_s=settings.prediction_timeout,
         body_limit=settings.prediction_body_limit,
         methods=_methods(state),

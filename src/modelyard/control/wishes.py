@@ -21,10 +21,12 @@ from modelyard.domain.lifecycle import Action, Status, Verdict, allowed_in, may
 from modelyard.domain.observed import Wanted
 from modelyard.domain.outcome import Result
 from modelyard.domain.requests import Facts, ModelFacts, ServiceCreate, ServiceUpdate
+from modelyard.domain.slots import assign_slots
 from modelyard.domain.validation import read_create, read_update
 from modelyard.domain.version_config import CONFIG_LIMIT
 from modelyard.errors import Conflict, InvalidRequest, NotFound, StateForbids, refuse
 from modelyard.settings import Settings
+from modelyard.steps import Step
 from modelyard.store import services as store
 from modelyard.store.database import Database
 from modelyard.store.models import find_models
@@ -60,7 +62,7 @@ class Wishes:
 
     async def create(self, author: Author, body: object) -> Accepted:
         """A new service. Raises ``InvalidRequest`` or ``Conflict`` (services.md §2)."""
-        async with self.database.write() as session:
+        async with self.database.write(Step.SERVICE_CREATE) as session:
             facts = await self._facts(session, author.project_id, body)
             wish, problems = read_create(body, facts)
             if wish is None:
@@ -68,7 +70,9 @@ class Wishes:
             now = self.clock.now_ms()
             service = _new_service(self.clock.new_uuid(), author, wish, now)
             await _add(session, service)
-            store.add_revision(session, service.id, 1, wish.config, author.user_id, now)
+            config = assign_slots((), wish.config)
+            revision = store.NewRevision(config, wish.policy, wish.rollout)
+            store.add_revision(session, service.id, 1, revision, author.user_id, now)
             journal.event(session, service.id, "start to deploy service", now)
             _tell_auto_stop(session, service, now)
             await session.flush()
@@ -81,7 +85,7 @@ class Wishes:
         Raises ``NotFound``, ``InvalidRequest`` or ``StateForbids``; then nothing has changed
         (services.md §3, §7, §8).
         """
-        async with self.database.write() as session:
+        async with self.database.write(Step.SERVICE_UPDATE) as session:
             service = await _get(session, author.project_id, service_id)
             facts = await self._facts(session, author.project_id, body)
             wish, problems = read_update(body, facts)
@@ -91,14 +95,16 @@ class Wishes:
             now = self.clock.now_ms()
             _describe(session, service, wish, now)
             accepted = None
-            if wish.config is not None:
-                at = await _configure(session, service, wish.config, author, now)
-                accepted = Accepted(service_id, at, wish.config)
-            if wish.status == "running" and service.status != Status.RUNNING.value:
-                _start(session, service, now)
+            # A stop comes first: what is configured beside it is for the next start.
             if wish.status == "stopped" and service.status != Status.STOPPED.value:
                 await begin_stop(session, service, now, Wanted.STOPPED, "stopping service")
-            if wish.config is not None or wish.status == "running":
+            if wish.configures:
+                revision = await _next_revision(session, service, wish)
+                at = await _configure(session, service, revision, author, now)
+                accepted = Accepted(service_id, at, tuple(revision.config))
+            if wish.status == "running" and service.status != Status.RUNNING.value:
+                _start(session, service, now)
+            if wish.configures or wish.status == "running":
                 await session.flush()
                 await judge_quotas(session, self.settings, author.project_id)
             return accepted
@@ -107,7 +113,7 @@ class Wishes:
         """Delete all or none. Raises ``NotFound`` or ``StateForbids`` (services.md §4)."""
         if not service_ids:
             raise InvalidRequest("service_id: names no service. Send one id or a comma list.")
-        async with self.database.write() as session:
+        async with self.database.write(Step.SERVICE_DELETE) as session:
             # In one order everywhere, so that two such calls cannot wait for each other.
             services = [
                 await _get(session, author.project_id, service_id)
@@ -121,7 +127,7 @@ class Wishes:
                 await begin_stop(session, service, now, Wanted.DELETED, "deleting service")
 
     def _judge_state(self, service: Service, wish: ServiceUpdate) -> None:
-        if wish.config is not None:
+        if wish.configures:
             _require(service, Action.CONFIGURE)
         if wish.status is not None:
             action = Action.START if wish.status == "running" else Action.STOP
@@ -208,7 +214,6 @@ def _new_service(service_id: str, author: Author, wish: ServiceCreate, now: int)
         owner=author.user_id,
         tenant=author.domain_id,
         additional_properties=wish.additional_properties,
-        policy=wish.policy.value,
         schedule=wish.schedule.to_json() if wish.schedule else None,
         due_time=now + wish.schedule.length_ms if wish.schedule else None,
         wanted=Wanted.RUNNING.value,
@@ -225,13 +230,11 @@ def _new_service(service_id: str, author: Author, wish: ServiceCreate, now: int)
 def _describe(session: AsyncSession, service: Service, wish: ServiceUpdate, now: int) -> None:
     if wish.describes:
         service.operation_time = now
+        service.generation += 1
     if wish.description is not None:
         service.description = wish.description
     if wish.additional_properties is not None:
         service.additional_properties = wish.additional_properties
-    if wish.policy is not None:
-        service.policy = wish.policy.value
-        service.generation += 1
     if wish.schedule is not None:
         schedule = wish.schedule[0] if wish.schedule else None
         service.schedule = schedule.to_json() if schedule else None
@@ -256,10 +259,19 @@ def _tell_auto_stop(session: AsyncSession, service: Service, now: int) -> None:
         journal.event(session, service.id, f"auto stop enabled, {seconds} seconds left", now)
 
 
+async def _next_revision(
+    session: AsyncSession, service: Service, wish: ServiceUpdate
+) -> store.NewRevision:
+    """What is asked for over what was asked for last; what is not named stays."""
+    last = await store.get_revision(session, service.id, service.desired_revision)
+    config = last.config if wish.config is None else assign_slots(last.config, wish.config)
+    return store.NewRevision(config, wish.policy or last.policy, wish.rollout or last.rollout)
+
+
 async def _configure(
     session: AsyncSession,
     service: Service,
-    config: Sequence[VersionConfig],
+    revision: store.NewRevision,
     author: Author,
     now: int,
 ) -> int:
@@ -268,13 +280,13 @@ async def _configure(
     await journal.close_logs(session, service.id, Result.FAIL, now, overtaken)
     await journal.finish_rollbacks(session, service.id, now)
     number = await store.last_revision(session, service.id) + 1
-    store.add_revision(session, service.id, number, config, author.user_id, update_time)
+    store.add_revision(session, service.id, number, revision, author.user_id, update_time)
     journal.open_log(session, service.id, number, update_time)
     await session.flush()
     service.desired_revision = number
     service.wished_at = service.operation_time = now
     service.generation += 1
-    if service.status == Status.STOPPED.value:
+    if service.wanted == Wanted.STOPPED.value:
         await journal.close_logs(session, service.id, Result.SUCCESS, now)
         service.update_time = update_time
         journal.event(session, service.id, "configuration stored for the next start", now)

@@ -38,7 +38,8 @@ class VersionConfig:
 
     ``max_surge`` and ``max_unavailable``: below 1 a fraction of ``instance_count``, from 1 on a
     count (services.md §5.2). ``deploy_timeout_s`` bounds the start of one instance,
-    ``grace_s`` its drain. ``additional_properties`` is echoed as it was sent.
+    ``grace_s`` its drain. ``additional_properties`` is echoed as it was sent. ``shadow``: percent
+    of the predictions that a version of weight 0 gets a copy of. ``slot``: see ``slots.py``.
     """
 
     model_id: str
@@ -52,6 +53,8 @@ class VersionConfig:
     max_unavailable: float = 0.0
     grace_s: int = DEFAULT_GRACE_S
     additional_properties: JsonObject | None = None
+    shadow: int = 0
+    slot: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -77,6 +80,8 @@ class VersionConfig:
             "max_surge": self.max_surge,
             "max_unavailable": self.max_unavailable,
             "termination_grace_period_seconds": self.grace_s,
+            "shadow": self.shadow,
+            "slot": self.slot,
         }
         if self.custom_spec:
             body["custom_spec"] = self.custom_spec.to_json()
@@ -100,6 +105,8 @@ class VersionConfig:
             max_unavailable=body["max_unavailable"],
             grace_s=body["termination_grace_period_seconds"],
             additional_properties=body.get("additional_properties"),
+            shadow=body.get("shadow", 0),
+            slot=body.get("slot", body["model_id"]),
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.domain.config import Schedule, VersionConfig
+from modelyard.domain.rollout import Rollout
 from modelyard.domain.traffic import LoadBalancerPolicy
 
 JsonObject = dict[str, Any]
@@ -44,6 +45,7 @@ class ServiceCreate:
     schedule: Schedule | None
     additional_properties: JsonObject | None
     policy: LoadBalancerPolicy
+    rollout: Rollout = field(default_factory=Rollout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,15 @@ class ServiceUpdate:
     schedule: tuple[Schedule, ...] | None = None
     additional_properties: JsonObject | None = None
     policy: LoadBalancerPolicy | None = None
+    rollout: Rollout | None = None
+
+    @property
+    def configures(self) -> bool:
+        """Whether it asks for another revision (services.md §8)."""
+        return self.config is not None or self.policy is not None
 
     @property
     def describes(self) -> bool:
-        """Whether anything but status and config is to change."""
-        parts = (self.description, self.schedule, self.additional_properties, self.policy)
+        """Whether anything changes that no revision holds."""
+        parts = (self.description, self.schedule, self.additional_properties)
         return any(part is not None for part in parts)

@@ -29,7 +29,10 @@ class VersionTraffic:
 
     ``weight`` is 0…100; the weights of the versions that carry traffic need not sum to 100 (a
     version without a ready instance leaves its share to the others, inference.md §1.4).
-    ``endpoints`` are ready, never draining.
+    ``endpoints`` are ready, never draining. ``variant`` keeps apart what is compared under one
+    model id: instances made otherwise than the stable ones ("" for these). ``shadow``: percent of
+    the service's predictions that are copied to this version, whose answers nobody sees.
+    ``revision``: the number that its answers carry, when it is not the service's.
     """
 
     model_id: str
@@ -37,6 +40,9 @@ class VersionTraffic:
     model_version: str
     weight: int
     endpoints: tuple[Endpoint, ...]
+    variant: str = ""
+    shadow: int = 0
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

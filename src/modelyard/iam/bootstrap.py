@@ -17,6 +17,7 @@ from modelyard.domain.roles import ADMIN
 from modelyard.iam.passwords import hash_password, verify_password
 from modelyard.processes import write_private
 from modelyard.settings import Settings
+from modelyard.steps import Step
 from modelyard.store import identities
 from modelyard.store.database import Database
 from modelyard.store.tables.iam import AccessKey, Domain, Project, User
@@ -63,7 +64,7 @@ async def ensure_admin(database: Database, settings: Settings, clock: Clock) -> 
         stored = await _stored_hash(session)
     unchanged = stored is not None and await verify_password(stored, password)
     new_hash = None if unchanged else await hash_password(password)
-    async with database.write() as session:
+    async with database.write(Step.ADMIN) as session:
         admin = await _ensure_rows(session, settings, clock, new_hash)
     credentials = Credentials(
         auth_url=f"{settings.address}/v3",

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from modelyard.clock import Clock
 from modelyard.monitor.rate import CallRate
 from modelyard.monitor.usage import UsageMeter
+from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.tables.service import Counter, Instance, Service
 
@@ -75,7 +76,7 @@ class Sampler:
     async def _add(self, added: Mapping[str, tuple[int, int]]) -> None:
         if not added:
             return
-        async with self._database.write() as session:
+        async with self._database.write(Step.COUNTERS) as session:
             for key, (total, failed) in added.items():
                 service_id, _, model_id = key.partition("/")
                 self._rate.add(service_id, total, self._clock.now_ms())

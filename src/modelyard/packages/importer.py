@@ -29,6 +29,7 @@ from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_fol
 from modelyard.packages.published import InForce, Overrides, in_force
 from modelyard.packages.requirements import unmet
 from modelyard.settings import Settings
+from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.models import FAILED, PUBLISHED, PUBLISHING, add_event, all_ids, publishing_ids
 from modelyard.store.tables.model import Model
@@ -141,7 +142,7 @@ class ModelImporter:
             shutil.rmtree(aside, ignore_errors=True)
 
     async def _order(self, model_id: str) -> Order | None:
-        async with self._database.write() as session:
+        async with self._database.write(Step.IMPORT_BEGIN) as session:
             model = await session.get(Model, model_id)
             if model is None or model.status != PUBLISHING:
                 return None
@@ -201,7 +202,7 @@ class ModelImporter:
     async def _publish(self, order: Order, package: Package, final: Path) -> bool:
         """Put the package in force; False when the model was deleted meanwhile."""
         content, now = package.content, self._clock.now_ms()
-        async with self._database.write() as session:
+        async with self._database.write(Step.IMPORT_PUBLISH) as session:
             model = await session.get(Model, order.model_id, with_for_update=True)
             if model is None or model.status != PUBLISHING:
                 return model is not None
@@ -227,7 +228,7 @@ class ModelImporter:
 
     async def _fail(self, order: Order, reason: str) -> None:
         log.info("model import failed", model_id=order.model_id, reason=reason)
-        async with self._database.write() as session:
+        async with self._database.write(Step.IMPORT_FAIL) as session:
             model = await session.get(Model, order.model_id, with_for_update=True)
             if model is None or model.status != PUBLISHING:
                 return

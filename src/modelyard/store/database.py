@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from modelyard.steps import Step, reached
 from modelyard.store import inline_sqlite
 
 _LONGEST_WAIT_S = 15.0
@@ -66,16 +67,20 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
-        """A session whose work is committed at the end, or undone when an error gets out."""
+    async def write(self, step: Step) -> AsyncIterator[AsyncSession]:
+        """A session whose work is committed at the end, or undone when an error gets out.
+
+        ``step`` names what is persisted, for the crash tests (``steps.py``).
+        """
         if not self.is_sqlite:
             async with self._sessions() as session, _committed(session):
                 yield session
-            return
-        async with self._writer, self._sessions() as session:
-            await _begin(session)
-            async with _committed(session):
-                yield session
+        else:
+            async with self._writer, self._sessions() as session:
+                await _begin(session)
+                async with _committed(session):
+                    yield session
+        reached(step)
 
     async def close(self) -> None:
         await self.engine.dispose()

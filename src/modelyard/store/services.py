@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.domain.config import VersionConfig
+from modelyard.domain.rollout import Rollout
+from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.store.paging import Page
+from modelyard.store.state import StoredRevision, stored_revision
 from modelyard.store.tables.service import (
     Counter,
     Instance,
@@ -117,26 +120,40 @@ async def uses_of_model(session: AsyncSession, model_id: str) -> list[str]:
     return list(await session.scalars(statement.order_by(Service.name)))
 
 
+@dataclass(frozen=True, slots=True)
+class NewRevision:
+    """What a revision is made of. ``origin``: the revision that it brings back, if any."""
+
+    config: Sequence[VersionConfig]
+    policy: LoadBalancerPolicy
+    rollout: Rollout = field(default_factory=Rollout)
+    origin: int | None = None
+
+
 def add_revision(
-    session: AsyncSession,
-    service_id: str,
-    number: int,
-    config: Sequence[VersionConfig],
-    author: str,
-    now: int,
+    session: AsyncSession, service_id: str, number: int, new: NewRevision, author: str, now: int
 ) -> None:
     """Write down a configuration; it never changes afterwards."""
     session.add(
         Revision(
             service_id=service_id,
             number=number,
-            config=[version.to_json() for version in config],
+            config=[version.to_json() for version in new.config],
+            policy=new.policy.value,
+            rollout=new.rollout.to_json(),
+            origin=new.origin,
             created_at=now,
             created_by=author,
         )
     )
-    for model_id in {version.model_id for version in config}:
+    for model_id in {version.model_id for version in new.config}:
         session.add(RevisionModel(service_id=service_id, number=number, model_id=model_id))
+
+
+async def get_revision(session: AsyncSession, service_id: str, number: int) -> StoredRevision:
+    """One revision of that service; it must exist."""
+    row = await session.get_one(Revision, (service_id, number))
+    return stored_revision(row)
 
 
 async def last_revision(session: AsyncSession, service_id: str) -> int:

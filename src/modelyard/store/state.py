@@ -18,6 +18,8 @@ from modelyard.domain.observed import (
     VersionTarget,
     Wanted,
 )
+from modelyard.domain.rollout import Rollout
+from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Instance as InstanceRow
 from modelyard.store.tables.service import Revision, Service
@@ -27,11 +29,20 @@ FAILURE_MEMORY_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRevision:
+    """A revision as it was written down."""
+
+    config: tuple[VersionConfig, ...]
+    policy: LoadBalancerPolicy
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceState:
     """A consistent copy. ``rows``: the instances on record as living, by id."""
 
     service: Service
-    configs: Mapping[int, tuple[VersionConfig, ...]]
+    revisions: Mapping[int, StoredRevision]
     rows: Mapping[str, InstanceRow]
     failures: tuple[Failure, ...]
     models: Mapping[str, Model]
@@ -68,7 +79,9 @@ class ServiceState:
         return None if number is None else self.target(number)
 
     def target(self, number: int) -> RevisionTarget:
-        return RevisionTarget(number, tuple(version_target(c) for c in self.configs[number]))
+        return RevisionTarget(
+            number, tuple(version_target(c) for c in self.revisions[number].config)
+        )
 
 
 def version_target(config: VersionConfig) -> VersionTarget:
@@ -85,6 +98,14 @@ def version_target(config: VersionConfig) -> VersionTarget:
     )
 
 
+def stored_revision(row: Revision) -> StoredRevision:
+    return StoredRevision(
+        config=tuple(VersionConfig.from_json(item) for item in row.config),
+        policy=LoadBalancerPolicy(row.policy),
+        rollout=Rollout.from_json(row.rollout),
+    )
+
+
 async def load_state(session: AsyncSession, service_id: str, now: int) -> ServiceState | None:
     """The service with its revisions, living instances, recent failures and models."""
     service = await session.get(Service, service_id, populate_existing=True)
@@ -94,7 +115,7 @@ async def load_state(session: AsyncSession, service_id: str, now: int) -> Servic
     revisions = await session.scalars(
         select(Revision).where(Revision.service_id == service_id, Revision.number.in_(numbers))
     )
-    configs = {r.number: tuple(VersionConfig.from_json(c) for c in r.config) for r in revisions}
+    known = {r.number: stored_revision(r) for r in revisions}
     rows = list(
         await session.scalars(
             select(InstanceRow).where(
@@ -106,11 +127,11 @@ async def load_state(session: AsyncSession, service_id: str, now: int) -> Servic
             )
         )
     )
-    model_ids = {c.model_id for versions in configs.values() for c in versions}
+    model_ids = {c.model_id for revision in known.values() for c in revision.config}
     models = await session.scalars(select(Model).where(Model.id.in_(model_ids)))
     return ServiceState(
         service=service,
-        configs=configs,
+        revisions=known,
         rows={row.id: row for row in rows if row.ended_at is None},
         failures=tuple(
             Failure(row.fingerprint, row.ended_at, row.message, row.decisive)

@@ -20,6 +20,7 @@ from modelyard.domain.roles import ROLES, role_document, role_named
 from modelyard.errors import Conflict, Forbidden, NotFound
 from modelyard.iam.claims import Claims
 from modelyard.iam.passwords import hash_password
+from modelyard.steps import Step
 from modelyard.store import identities
 from modelyard.store.tables.iam import Domain, Project, User
 
@@ -63,7 +64,7 @@ async def create_project(
 ) -> Document:
     """A new, empty project; give users a role on it next."""
     wanted = body.project
-    async with context.database.write() as session:
+    async with context.database.write(Step.PROJECT_CREATE) as session:
         domain_id = await require_admin(session, claims, wanted.domain_id)
         if wanted.parent_id not in (None, domain_id):
             raise Forbidden("project.parent_id must be the domain: projects do not nest.")
@@ -101,7 +102,7 @@ async def create_user(body: NewUserRequest, context: ContextDep, claims: ClaimsD
     async with context.database.read() as session:
         domain_id = await require_admin(session, claims, wanted.domain_id)
     password_hash = await hash_password(wanted.password)
-    async with context.database.write() as session:
+    async with context.database.write(Step.USER_CREATE) as session:
         if await identities.name_taken(session, User, domain_id, wanted.name):
             raise Conflict(f"user.name: a user {wanted.name!r} exists.")
         user = User(
@@ -185,7 +186,7 @@ async def assign_role(
     project_id: str, user_id: str, role_id: str, context: ContextDep, claims: ClaimsDep
 ) -> Response:
     """Give the user the role (id or name) on the project. Idempotent."""
-    async with context.database.write() as session:
+    async with context.database.write(Step.ROLE_GRANT) as session:
         project, user = await _both(session, claims, project_id, user_id)
         await identities.grant(
             session, user.id, _role(role_id), scope_type="project", scope_id=project.id
@@ -198,7 +199,7 @@ async def unassign_role(
     project_id: str, user_id: str, role_id: str, context: ContextDep, claims: ClaimsDep
 ) -> Response:
     """Take the role away; tokens that carry it live on until they expire."""
-    async with context.database.write() as session:
+    async with context.database.write(Step.ROLE_REVOKE) as session:
         project, user = await _both(session, claims, project_id, user_id)
         if not await identities.revoke(
             session, user.id, _role(role_id), scope_type="project", scope_id=project.id

@@ -19,6 +19,7 @@ from modelyard.packages.catalogue import engine_runtimes
 from modelyard.packages.creation import NewModel, check_creation, version_order
 from modelyard.packages.engines import engine_named
 from modelyard.packages.published import Overrides
+from modelyard.steps import Step
 from modelyard.store import events
 from modelyard.store import models as store
 from modelyard.store.services import uses_of_model
@@ -51,7 +52,7 @@ async def create_model(
         code="3002",
         field="model_version",
     )
-    async with context.database.write() as session:
+    async with context.database.write(Step.MODEL_CREATE) as session:
         if await store.version_exists(session, model.project_id, new.name, new.version):
             raise taken
         session.add(model)
@@ -205,7 +206,7 @@ async def delete_models(
         raise refuse([Problem("model_id", reason, "Delete in several calls.")])
     project_id = claims.project_id or ""
     failed: list[Json] = []
-    async with context.database.write() as session:
+    async with context.database.write(Step.MODEL_DELETE) as session:
         doomed = await _doomed(session, project_id, ids, cascade=cascade == "true")
         if not doomed and len(ids) == 1:
             raise _not_found(ids[0])

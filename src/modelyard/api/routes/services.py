@@ -95,10 +95,12 @@ async def show_service(
 async def load_details(session: AsyncSession, service: Service) -> wire.Details:
     """The service with the configuration in force; what is stored while none is."""
     number = service.live_revision or service.desired_revision
-    config = await store.revision_config(session, service.id, number)
+    revision = await store.get_revision(session, service.id, number)
+    config = revision.config
     return wire.Details(
         service=service,
         config=config,
+        policy=revision.policy,
         models=await find_models(session, service.project_id, [c.model_id for c in config]),
         instances=await store.living_instances(session, service.id),
         counts=await store.counters(session, [service.id]),

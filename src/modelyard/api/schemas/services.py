@@ -11,6 +11,7 @@ from modelyard.domain.config import VersionConfig
 from modelyard.domain.flavors import CUSTOM
 from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import Stage
+from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.iam.claims import Claims
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
@@ -25,6 +26,7 @@ class Details:
 
     service: Service
     config: Sequence[VersionConfig]
+    policy: LoadBalancerPolicy
     models: Mapping[str, Model]
     instances: Sequence[Instance]
     counts: Counts
@@ -71,7 +73,7 @@ def service_details(details: Details, claims: Claims, address: str) -> Json:
     del body["is_opened_sample_collection"]
     body |= {
         "update_time": service.update_time,
-        "load_balancer_policy": service.policy,
+        "load_balancer_policy": details.policy.value,
         "priority": 1,
         "access_address": f"{address}/v1/infers/{service.id}",
         "config": [_version(details, version) for version in details.config],

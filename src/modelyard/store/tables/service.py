@@ -21,6 +21,10 @@ class Service(Table):
     API calls write the wish (``wanted``, ``desired_revision``, ``wished_at``) and bump
     ``generation``; the loop, holding the lease, writes what came of it (``status``,
     ``serving_revision``, ``live_revision``…), and only while ``generation`` is the one it read.
+
+    ``kept_revision`` stays loaded without traffic until ``kept_until``. ``rollout_step`` is the
+    step of a guarded rollout that is in force since ``rollout_since`` (None: not yet begun), and
+    ``rollout_rejected`` why its guard refused it.
     """
 
     __tablename__ = "service"
@@ -38,7 +42,10 @@ class Service(Table):
     owner: Mapped[str] = mapped_column(String(64))
     tenant: Mapped[str] = mapped_column(String(64))
     additional_properties: Mapped[JsonObject | None]
-    policy: Mapped[str] = mapped_column(String(32))
+    cluster_id: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    pool_name: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    priority: Mapped[int] = mapped_column(default=1, server_default="1")
+    secrets: Mapped[JsonArray] = mapped_column(default=list, server_default="[]")
     schedule: Mapped[JsonObject | None]
     due_time: Mapped[int | None] = mapped_column(Millis)
 
@@ -54,6 +61,12 @@ class Service(Table):
     progress: Mapped[int] = mapped_column(default=0)
     error_msg: Mapped[str] = mapped_column(Text, default="")
 
+    kept_revision: Mapped[int | None]
+    kept_until: Mapped[int | None] = mapped_column(Millis)
+    rollout_step: Mapped[int] = mapped_column(default=0, server_default="0")
+    rollout_since: Mapped[int | None] = mapped_column(Millis)
+    rollout_rejected: Mapped[str] = mapped_column(Text, default="", server_default="")
+
     publish_at: Mapped[int] = mapped_column(Millis)
     transition_at: Mapped[int] = mapped_column(Millis)
     operation_time: Mapped[int] = mapped_column(Millis)
@@ -65,7 +78,11 @@ class Service(Table):
 
 
 class Revision(Table):
-    """A full configuration, written once and never changed; ``config`` in canonical form."""
+    """A full configuration, written once and never changed; ``config`` in canonical form.
+
+    ``policy`` is the load balancer's, ``rollout`` how it is to be reached (``domain/rollout.py``),
+    ``origin`` the revision that it brings back, if it is a rollback.
+    """
 
     __tablename__ = "revision"
 
@@ -74,6 +91,9 @@ class Revision(Table):
     )
     number: Mapped[int] = mapped_column(primary_key=True)
     config: Mapped[JsonArray]
+    policy: Mapped[str] = mapped_column(String(32), server_default="ROUND_ROBIN")
+    rollout: Mapped[JsonObject | None]
+    origin: Mapped[int | None]
     created_at: Mapped[int] = mapped_column(Millis)
     created_by: Mapped[str] = mapped_column(String(64))
 
@@ -97,8 +117,9 @@ class RevisionModel(Table):
 class Instance(Table):
     """A model instance on record, written before its process exists.
 
-    ``served``: it has carried traffic. ``ended_at`` set: it is no more, and ``failed`` says
-    whether that was against our will.
+    ``slot``: its place among the service's versions (``domain/slots.py``). ``served``: it has
+    carried traffic. ``ready_at``: when it first was ready. ``ended_at`` set: it is no more, and
+    ``failed`` says whether that was against our will.
     """
 
     __tablename__ = "instance"
@@ -108,6 +129,7 @@ class Instance(Table):
     service_id: Mapped[str] = mapped_column(ForeignKey("service.id", ondelete="CASCADE"))
     revision: Mapped[int]
     model_id: Mapped[str] = mapped_column(String(36))
+    slot: Mapped[str] = mapped_column(String(64), server_default="")
     fingerprint: Mapped[str] = mapped_column(String(16))
     stage: Mapped[str] = mapped_column(String(16))
     host: Mapped[str] = mapped_column(String(64), default="")
@@ -117,6 +139,7 @@ class Instance(Table):
     since: Mapped[int] = mapped_column(Millis)
     grace_ms: Mapped[int]
     served: Mapped[bool] = mapped_column(default=False)
+    ready_at: Mapped[int | None] = mapped_column(Millis)
     ended_at: Mapped[int | None] = mapped_column(Millis)
     failed: Mapped[bool] = mapped_column(default=False)
     decisive: Mapped[bool] = mapped_column(default=False)
@@ -124,7 +147,11 @@ class Instance(Table):
 
 
 class UpdateLog(Table):
-    """One accepted configuration update and what became of it (services.md §9.4)."""
+    """One accepted configuration update and what became of it (services.md §9.4).
+
+    ``published``: the routing versions that the gateway acknowledged meanwhile. ``report``: what
+    clients noticed of it, once it is counted (``control/reports.py``).
+    """
 
     __tablename__ = "update_log"
 
@@ -136,6 +163,46 @@ class UpdateLog(Table):
     result: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text, default="")
     closed_at: Mapped[int | None] = mapped_column(Millis)
+    published: Mapped[JsonArray] = mapped_column(default=list, server_default="[]")
+    report: Mapped[JsonObject | None]
+
+
+class ServingPeriod(Table):
+    """Which revision answered from ``since`` (ms) on, until the next row; None: nothing did."""
+
+    __tablename__ = "serving_period"
+
+    service_id: Mapped[str] = mapped_column(
+        ForeignKey("service.id", ondelete="CASCADE"), primary_key=True
+    )
+    since: Mapped[int] = mapped_column(Millis, primary_key=True)
+    revision: Mapped[int | None]
+
+
+class ServiceTag(Table):
+    """One tag of a service (resources.md §7)."""
+
+    __tablename__ = "service_tag"
+    __table_args__ = (Index("ix_service_tag_key_value", "key", "value"),)
+
+    service_id: Mapped[str] = mapped_column(
+        ForeignKey("service.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    value: Mapped[str] = mapped_column(String(255), default="")
+
+
+class IdempotentCall(Table):
+    """The first answer to a call with an ``Idempotency-Key``; ``digest`` is of what was asked."""
+
+    __tablename__ = "idempotent_call"
+
+    project_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[JsonObject]
+    created_at: Mapped[int] = mapped_column(Millis, index=True)
 
 
 class Event(Table):

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -72,9 +73,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True, slots=True)
+class BareEnvoy:
+    """``address`` without a slash at its end."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def bare_envoy(folder: Path, upstream: int, workers: int) -> Iterator[str]:
-    """Run it in front of the instance at ``upstream``; gives its address.
+def bare_envoy(folder: Path, upstream: int, workers: int) -> Iterator[BareEnvoy]:
+    """Run it in front of the instance at ``upstream``.
 
     Raises ``RuntimeError`` when it does not answer in time.
     """
@@ -100,7 +109,7 @@ def bare_envoy(folder: Path, upstream: int, workers: int) -> Iterator[str]:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"bare Envoy: {log.read_text()[-500:]}") from None
                 time.sleep(0.05)
-        yield address
+        yield BareEnvoy(address, process.pid)
     finally:
         process.terminate()
         process.wait(10)

@@ -1,18 +1,24 @@
-"""What the gateway costs: the same instance through it, directly, and behind a bare Envoy.
+"""What the gateway costs: the same model through it, directly, and behind a bare Envoy.
 
     python bench/gateway.py [--rounds 5] [--seconds 4] [--model iris|echo]
 
-The three take turns within each round, so that a noisy machine is noisy for all of them.
+They take turns within each round, so that a noisy machine is noisy for all of them. What the
+request log costs shows between the last two rows, most clearly in Envoy's own CPU time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bare_envoy import bare_envoy
@@ -50,36 +56,108 @@ def instance_port(stack: Stack, service_id: str) -> int:
     raise RuntimeError("the service has no ready instance")
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[tuple[str, int], list[Result]]:
-    """Results by (target, connections), one per round."""
-    found: dict[tuple[str, int], list[Result]] = {}
-    environment = {"MODELYARD_GATEWAY_WORKERS": str(WORKERS)}
-    with Stack(env=environment) as stack:
-        model_id, body = prepare(stack, folder, options.model)
-        with service(stack, [entry(model_id, 100)]) as service_id:
-            port = instance_port(stack, service_id)
-            with bare_envoy(folder, port, WORKERS) as bare:
-                targets = {
-                    "instance, directly": f"http://127.0.0.1:{port}/",
-                    "bare Envoy, one static route": f"{bare}/",
-                    "Modelyard's gateway": infer_url(stack, service_id),
-                }
-                token = stack.token()
-                for number in range(-1, options.rounds):
-                    for connections in options.connections:
-                        for name, url in targets.items():
-                            result = wrk(
-                                url,
-                                token=token,
-                                body=body,
-                                connections=connections,
-                                seconds=options.seconds if number >= 0 else 1,
-                            )
-                            # The round before the first one only warms up.
-                            if number >= 0:
-                                found.setdefault((name, connections), []).append(result)
-                    console.print(f"round {number + 1} of {options.rounds}", style="dim")
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``envoy``: its process, whose CPU time counts; None for the instance itself."""
+
+    name: str
+    url: str
+    token: str
+    envoy: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``cpu_us``: Envoy's CPU time per prediction, in microseconds."""
+
+    result: Result
+    cpu_us: float
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """User and system time that the process has had."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def gateway_pid(stack: Stack) -> int:
+    return int(json.loads((stack.home / "run" / "gateway.json").read_text())["pid"])
+
+
+@contextlib.contextmanager
+def targets(model: str, folder: Path) -> Iterator[tuple[list[Target], Path]]:
+    """Everything that takes turns, and a file with a request."""
+    with contextlib.ExitStack() as parts:
+        found = []
+        for name, log_mb in (("Modelyard's gateway", 64), ("the same, no request log", 0)):
+            stack = parts.enter_context(
+                Stack(
+                    env={
+                        "MODELYARD_GATEWAY_WORKERS": str(WORKERS),
+                        "MODELYARD_REQUEST_LOG_MB": str(log_mb),
+                    }
+                )
+            )
+            own = folder / str(log_mb)
+            own.mkdir()
+            model_id, body = prepare(stack, own, model)
+            service_id = parts.enter_context(service(stack, [entry(model_id, 100)]))
+            url, token = infer_url(stack, service_id), stack.token()
+            if not found:
+                port = instance_port(stack, service_id)
+                bare = parts.enter_context(bare_envoy(folder, port, WORKERS))
+                found.append(Target("instance, directly", f"http://127.0.0.1:{port}/", token))
+                found.append(
+                    Target("bare Envoy, one static route", f"{bare.address}/", token, bare.pid)
+                )
+            found.append(Target(name, url, token, gateway_pid(stack)))
+        yield found, body
+
+
+def take_turn(target: Target, body: Path, connections: int, seconds: float) -> Run:
+    before = cpu_seconds(target.envoy)
+    result = wrk(
+        target.url, token=target.token, body=body, connections=connections, seconds=seconds
+    )
+    spent = cpu_seconds(target.envoy) - before
+    return Run(result, 1e6 * spent / (result.per_second * seconds))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[tuple[str, int], list[Run]]:
+    """Runs by (target, connections), one per round."""
+    found: dict[tuple[str, int], list[Run]] = {}
+    with targets(options.model, folder) as (turns, body):
+        for number in range(-1, options.rounds):
+            for connections in options.connections:
+                for target in turns:
+                    seconds = options.seconds if number >= 0 else 1
+                    run = take_turn(target, body, connections, seconds)
+                    # The round before the first one only warms up.
+                    if number >= 0:
+                        found.setdefault((target.name, connections), []).append(run)
+            console.print(f"round {number + 1} of {options.rounds}", style="dim")
     return found
+
+
+def rows_of(found: dict[tuple[str, int], list[Run]], connections: int) -> list[tuple[str, ...]]:
+    runs = {name: runs for (name, c), runs in found.items() if c == connections}
+    results = {name: median([run.result for run in own]) for name, own in runs.items()}
+    direct, bare, *_ = results.values()
+    return [
+        (
+            name,
+            f"{result.per_second:,.0f}",
+            f"{result.p50_ms:.2f}",
+            f"{result.p99_ms:.2f}",
+            f"{result.per_second / direct.per_second:.2f}",
+            f"{result.per_second / bare.per_second:.2f}",
+            f"{spent:.1f}" if (spent := statistics.median(r.cpu_us for r in runs[name])) else "",
+            str(result.failed),
+        )
+        for name, result in results.items()
+    ]
 
 
 def main() -> None:
@@ -92,25 +170,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         found = measure(options, Path(folder))
     for connections in options.connections:
-        results = {name: median(r) for (name, c), r in found.items() if c == connections}
-        direct, bare, _ = results.values()
-        rows = [
-            (
-                name,
-                f"{result.per_second:,.0f}",
-                f"{result.p50_ms:.2f}",
-                f"{result.p99_ms:.2f}",
-                f"{result.per_second / direct.per_second:.2f}",
-                f"{result.per_second / bare.per_second:.2f}",
-                str(result.failed),
-            )
-            for name, result in results.items()
-        ]
         show_table(
             f"{options.model}, {connections} connection{'s' * (connections > 1)}, "
             f"median of {options.rounds} rounds of {options.seconds:g} s",
-            ("target", "predictions/s", "p50 ms", "p99 ms", "of direct", "of bare", "failed"),
-            rows,
+            (
+                "target",
+                "predictions/s",
+                "p50 ms",
+                "p99 ms",
+                "of direct",
+                "of bare",
+                "Envoy µs CPU",
+                "failed",
+            ),
+            rows_of(found, connections),
         )
 
 

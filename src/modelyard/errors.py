@@ -9,6 +9,8 @@
     ├── Forbidden          403  a good token that may not do this
     ├── NotFound           404  unknown, or another project's
     ├── Conflict           409  a name that is taken
+    ├── PreconditionFailed 412  the resource is no longer what the caller takes it for
+    ├── KeyReused          422  an Idempotency-Key that named another call before
     ├── InternalFailure    500  our fault; the cause is in the log
     └── Unavailable        503  a part is not answering; try again
         └── GatewayTimeout      Envoy did not acknowledge in time
@@ -18,7 +20,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -63,6 +65,8 @@ class ModelyardError(Exception):
         self.status = status or self.status
         self.field = field
         self.problems = tuple(problems)
+        self.members: Mapping[str, object] = {}
+        """Further members of the answer."""
 
 
 class InvalidRequest(ModelyardError):
@@ -93,6 +97,16 @@ class NotFound(ModelyardError):
 class Conflict(ModelyardError):
     status = 409
     code = "3503"
+
+
+class PreconditionFailed(ModelyardError):
+    status = 412
+    code = "3519"
+
+
+class KeyReused(ModelyardError):
+    status = 422
+    code = "0107"
 
 
 class InternalFailure(ModelyardError):

@@ -27,19 +27,25 @@ from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
 from modelyard.clock import SystemClock
-from modelyard.control import health, orphans, retention
+from modelyard.control import health, orphans, reports, retention
+from modelyard.control.checks import Checks
 from modelyard.control.loop import Loop
 from modelyard.control.orphans import end_orphans
+from modelyard.control.preview import Previews
 from modelyard.control.restore import present_traffic
 from modelyard.control.service_pass import Parts
 from modelyard.control.wishes import Wishes
 from modelyard.errors import ModelyardError
+from modelyard.gateway import request_log
+from modelyard.gateway.names import parse_cluster
 from modelyard.gateway.publisher import EnvoyGateway
+from modelyard.gateway.stats import ClusterStats
 from modelyard.iam.bootstrap import ensure_admin
 from modelyard.iam.keys import KeyRing
 from modelyard.iam.tokens import Tokens
 from modelyard.monitor import sampler
 from modelyard.monitor.rate import CallRate
+from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter
 from modelyard.objects.store import Objects
 from modelyard.packages.importer import ModelImporter
@@ -108,8 +114,12 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         stack.callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))
-        parts = Parts(settings, database, clock, runtime, gateway, node)
-        loop, usage, rate = Loop(parts), UsageMeter(), CallRate()
+        checks = Checks(settings.checks_dir)
+        stack.push_async_callback(checks.close)
+        parts = Parts(
+            settings, database, clock, runtime, gateway, gateway.requests, checks, node=node
+        )
+        loop = Loop(parts)
         importer = ModelImporter(settings, database, clock, Objects(settings.objects))
         context = Context(
             settings=settings,
@@ -118,9 +128,11 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             tokens=tokens,
             importer=importer,
             gateway=gateway,
-            wishes=Wishes(settings, database, clock),
-            usage=usage,
-            rate=rate,
+            wishes=Wishes(settings, database, clock, Previews(settings, clock)),
+            usage=UsageMeter(),
+            rate=CallRate(),
+            shadows=ShadowMeter(),
+            requests=gateway.requests,
             hint=loop.hint,
         )
         await end_orphans(database, runtime)
@@ -130,18 +142,22 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         stack.push_async_callback(importer.stop)
         await loop.start()
         stack.push_async_callback(loop.stop)
-        for work in _background(parts, loop, usage, rate, gateway):
+        for work in _background(parts, loop, context, gateway):
             work.start()
             stack.push_async_callback(work.stop)
         yield create_app(context, all_routers())
 
 
 def _background(
-    parts: Parts, loop: Loop, usage: UsageMeter, rate: CallRate, gateway: EnvoyGateway
+    parts: Parts, loop: Loop, context: Context, gateway: EnvoyGateway
 ) -> list[Periodic]:
     database, clock = parts.database, parts.clock
     watch = health.HealthWatch(database, clock, parts.runtime, loop.hint)
-    counters = sampler.Sampler(database, clock, usage, rate, _reader(gateway))
+    counters = sampler.Sampler(
+        database, clock, context.usage, context.rate, context.shadows, _reader(gateway)
+    )
+
+    told = reports.Reports(database, clock, gateway.requests)
 
     async def forget() -> None:
         await retention.forget(database, clock.now_ms())
@@ -149,20 +165,47 @@ def _background(
     return [
         Periodic("health-watch", health.PERIOD_S, watch.check),
         Periodic("sampler", sampler.PERIOD_S, counters.sample),
+        Periodic("reports", reports.PERIOD_S, told.write),
+        Periodic("request-log", request_log.ROTATE_S, gateway.requests.rotate),
         Periodic("retention", retention.PERIOD_S, forget),
         Periodic("orphans", orphans.PERIOD_S, lambda: end_orphans(database, parts.runtime)),
     ]
 
 
-def _reader(gateway: EnvoyGateway) -> Callable[[], Awaitable[Mapping[str, sampler.Reading]]]:
-    async def read() -> Mapping[str, sampler.Reading]:
-        clusters = await gateway.stats.clusters()
-        return {
-            name: sampler.Reading(stats.total, stats.client_errors + stats.server_errors)
-            for name, stats in clusters.items()
-        }
+def _reader(gateway: EnvoyGateway) -> Callable[[], Awaitable[sampler.Sample]]:
+    """The gateway's counters in the terms of the monitor."""
+
+    async def read() -> sampler.Sample:
+        predictions: dict[sampler.Source, sampler.Reading] = {}
+        copies: dict[str, ClusterStats] = {}
+        for cluster, stats in (await gateway.stats.clusters()).items():
+            name = parse_cluster(cluster)
+            if name is not None and name.shadow:
+                copies[cluster] = stats
+            elif name is not None:
+                source = sampler.Source(name.service_id, name.model_id, name.variant)
+                failed = stats.client_errors + stats.server_errors
+                predictions[source] = sampler.Reading(stats.total, failed)
+        latencies = await gateway.stats.shadow_latencies() if copies else {}
+        return sampler.Sample(predictions, _shadows(copies, latencies))
 
     return read
+
+
+def _shadows(
+    copies: Mapping[str, ClusterStats], latencies: Mapping[str, Mapping[float, float]]
+) -> dict[tuple[str, str], ShadowReading]:
+    found: dict[tuple[str, str], ShadowReading] = {}
+    for cluster, stats in copies.items():
+        name, spent = parse_cluster(cluster), latencies.get(cluster, {})
+        if name is not None:
+            errors = max(0, stats.server_errors - stats.overflows)
+            reading = ShadowReading(
+                stats.total, errors, stats.overflows, spent.get(50.0), spent.get(99.0)
+            )
+            key = (name.service_id, name.model_id)
+            found[key] = found.get(key, ShadowReading()) + reading
+    return found
 
 
 async def serve(settings: Settings) -> None:

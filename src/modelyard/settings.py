@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from modelyard.pool_settings import PoolSettings, distinct, read_list, write_list
 
 # A Unix socket's path may have 107 bytes; the longest name we append is about 25.
 _LONGEST_SOCKET_FOLDER = 80
@@ -49,12 +51,33 @@ class Settings(BaseSettings):
         description="repeat a prediction whose instance vanished before it answered a byte",
     )
     gateway_workers: int = Field(default=0, ge=0, description="Envoy threads; 0: one per core")
+    request_log_mb: int = Field(
+        default=64, ge=0, description="most that the log of predictions may take; 0: no log"
+    )
+    pools: Annotated[tuple[PoolSettings, ...], NoDecode, BeforeValidator(read_list)] = Field(
+        default=(), description="dedicated resource pools, as a JSON list"
+    )
+    shared_cpu: float = Field(default=0, ge=0, description="cores of the shared pool; 0: no limit")
+    shared_memory_mb: int = Field(
+        default=0, ge=0, description="memory of the shared pool; 0: no limit"
+    )
     max_instances_per_version: int = Field(default=5, ge=1, le=128)
     max_services: int = Field(default=0, ge=0, description="services of a project; 0: no limit")
     max_running_services: int = Field(default=0, ge=0)
     max_instances: int = Field(default=0, ge=0, description="instances of a project; 0: no limit")
     deploy_timeout: int = Field(default=1200, ge=1, description="longest start of an instance")
     drain_grace: float = Field(default=60.0, ge=0, description="longest drain of an instance")
+    probation: float = Field(
+        default=2.0,
+        ge=0,
+        description="how long a new version carries traffic before the former one may go",
+    )
+    restart_budget: int = Field(
+        default=20,
+        ge=0,
+        description="failures within an hour after which a service without any ready instance "
+        "is given up; 0: never",
+    )
     strict_same_status: bool = False
     bare_update_answer: bool = Field(
         default=False, description="answer every update with {} as the oldest clients expect"
@@ -66,6 +89,16 @@ class Settings(BaseSettings):
         if not value.strip():
             raise ValueError("MODELYARD_HOST must name an address, for example 127.0.0.1")
         return value
+
+    @field_validator("pools")
+    @classmethod
+    def _pools_are_distinct(cls, value: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
+        distinct(value)
+        return value
+
+    def as_text(self, name: str) -> str:
+        """A setting as its variable would carry it."""
+        return write_list(self.pools) if name == "pools" else str(getattr(self, name))
 
     @property
     def public_address(self) -> str:
@@ -106,6 +139,11 @@ class Settings(BaseSettings):
         return self.home / "packages"
 
     @property
+    def checks_dir(self) -> Path:
+        """The operator's scripts that a guarded rollout may name."""
+        return self.home / "checks"
+
+    @property
     def run_dir(self) -> Path:
         """Pid files and records of running processes."""
         return self.home / "run"
@@ -133,6 +171,11 @@ class Settings(BaseSettings):
         return self.sockets_dir / "xds.sock"
 
     @property
+    def request_log(self) -> Path:
+        """The gateway's log of predictions; the file before it has ``.1`` behind the name."""
+        return self.logs_dir / "requests.log"
+
+    @property
     def gateway_admin_socket(self) -> Path:
         return self.sockets_dir / "gateway-admin.sock"
 
@@ -143,6 +186,7 @@ class Settings(BaseSettings):
             self.keys_dir,
             self.logs_dir,
             self.packages_dir,
+            self.checks_dir,
             self.run_dir,
             self.instances_dir,
             self.sockets_dir,

@@ -1,8 +1,10 @@
 """Names of every step that outlives a crash, and the switch that makes a process die after one.
 
 ``MODELYARD_CRASH=after:pass.record`` (or ``after:pass.record:3``, the third time) ends the process
-by SIGKILL right after that step, as a power cut would. The crash tests walk the whole list, and
-a write to the database cannot be made without naming its step.
+by SIGKILL right after that step, as a power cut would. ``MODELYARD_CRASH=file:/path`` reads that
+text from a file at each step, so that a running process can be armed: a missing or empty file arms
+nothing. The crash tests walk the whole list, and a write to the database cannot be made without
+naming its step.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 
 VARIABLE = "MODELYARD_CRASH"
 
@@ -27,9 +32,13 @@ class Step(StrEnum):
     PASS_START_FAILED = "pass.start-failed"  # noqa: S105
     PASS_SETTLE = "pass.settle"  # noqa: S105
     PASS_RELEASE = "pass.release"  # noqa: S105
+    INSTANCE_FOLDER = "instance.folder"
     INSTANCE_START = "instance.start"
+    INSTANCE_LAUNCHED = "instance.launched"
     INSTANCE_DRAIN = "instance.drain"
     INSTANCE_STOP = "instance.stop"
+    INSTANCE_REMOVE = "instance.remove"
+    GATEWAY_TARGETS = "gateway.targets"
     GATEWAY_PUBLISH = "gateway.publish"
     GATEWAY_WITHDRAW = "gateway.withdraw"
     HEALTH_END = "health.end"
@@ -52,14 +61,37 @@ class Step(StrEnum):
 
 
 _reached: Counter[Step] = Counter()
+_listeners: list[Callable[[Step], None]] = []
+
+
+@contextmanager
+def listening(listener: Callable[[Step], None]) -> Iterator[None]:
+    """Tell ``listener`` of every step that is reached within the block; it may raise."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def reached(step: Step) -> None:
     """Say that ``step`` is done and would survive; does nothing unless the step is armed."""
-    _, _, armed = os.environ.get(VARIABLE, "").partition(":")
-    name, _, nth = armed.partition(":")
+    for listener in _listeners:
+        listener(step)
+    name, _, nth = _armed().removeprefix("after:").partition(":")
     if name != step:
         return
     _reached[step] += 1
     if _reached[step] == int(nth or 1):
+        os.write(2, f"crash point {step}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _armed() -> str:
+    value = os.environ.get(VARIABLE, "")
+    if not value.startswith("file:"):
+        return value
+    try:
+        return Path(value.removeprefix("file:")).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from modelyard.control.checks import Checks
+from modelyard.control.preview import Previews
 from modelyard.control.service_pass import Parts, service_pass
 from modelyard.control.wishes import Author, Wishes
 from modelyard.settings import Settings
@@ -19,6 +21,7 @@ from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
 from modelyard.testing.clock import FakeClock
 from modelyard.testing.gateway import FakeGateway
+from modelyard.testing.requests import FakeRequests
 from modelyard.testing.runtime import FakeRuntime
 
 AUTHOR = Author(project_id="p" * 32, user_id="u" * 32, domain_id="d" * 32)
@@ -43,8 +46,18 @@ class Bench:
         self.runtime = FakeRuntime()
         self.gateway = FakeGateway()
         self.database = database
-        self.parts = Parts(settings, database, self.clock, self.runtime, self.gateway)
-        self.wishes = Wishes(settings, database, self.clock)
+        self.requests = FakeRequests()
+        self.checks = Checks(settings.checks_dir)
+        self.parts = Parts(
+            settings,
+            database,
+            self.clock,
+            self.runtime,
+            self.gateway,
+            self.requests,
+            self.checks,
+        )
+        self.wishes = Wishes(settings, database, self.clock, Previews(settings, self.clock))
 
     async def create(self, *config: dict[str, Any], **more: Any) -> str:
         body = {"service_name": "svc", "infer_type": "real-time", "config": list(config)} | more
@@ -89,8 +102,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def loop_bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    settings = Settings(home=tmp_path)
+async def loop_bench(tmp_path: Path, probation: float = 0.0) -> AsyncIterator[Bench]:
+    settings = Settings(home=tmp_path, probation=probation)
     settings.prepare_home()
     database = Database(settings.database)
     await migrate(database)

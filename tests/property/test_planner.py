@@ -2,10 +2,13 @@
 
 The machine below is a small world: a runtime whose instances become ready, fail or die when
 Hypothesis says so, and a loop that carries out plans the way the real one does.
+
+    HISTORIES=10000 pytest tests/property/test_planner.py     # the long run
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from hypothesis import settings
@@ -18,37 +21,47 @@ from hypothesis.stateful import (
     rule,
 )
 
+from modelyard.domain.comparison import new_versions
+from modelyard.domain.config import VersionConfig
 from modelyard.domain.observed import (
     Desired,
     Failure,
     Instance,
+    Kept,
     Observed,
     RevisionTarget,
-    Split,
     Stage,
+    Step,
     VersionTarget,
     Wanted,
 )
 from modelyard.domain.outcome import Turn, outcome
-from modelyard.domain.planner import Plan, Verdict, plan
+from modelyard.domain.planner import Plan, Verdict, plan, present_split
+from modelyard.domain.scene import Scene
+from modelyard.domain.slots import assign_slots
+from modelyard.domain.split import Split
+from modelyard.store.state import version_target
 
-MODELS = ("a", "b", "c")
+MODELS = ("a", "b", "c", "d")
+PROBATION_MS = 200
+BUDGET = 30
 
 
 @st.composite
-def revisions(draw: st.DrawFn) -> tuple[VersionTarget, ...]:
+def configs(draw: st.DrawFn) -> tuple[VersionConfig, ...]:
     models = draw(st.lists(st.sampled_from(MODELS), min_size=1, max_size=3, unique=True))
     cuts = sorted(draw(st.lists(st.integers(0, 100), min_size=len(models) - 1, max_size=2)))
     cuts = [0, *cuts[: len(models) - 1], 100]
     return tuple(
-        VersionTarget(
+        VersionConfig(
             model_id=model,
-            fingerprint=f"{model}-{draw(st.integers(1, 2))}",
-            count=draw(st.integers(1, 3)),
+            specification="flavor",
+            envs={"MAKING": str(draw(st.integers(1, 2)))},
+            instance_count=draw(st.integers(1, 4)),
             weight=cuts[i + 1] - cuts[i],
             max_surge=draw(st.sampled_from((1.0, 2.0, 0.5))),
             max_unavailable=draw(st.sampled_from((0.0, 1.0, 0.34))),
-            start_timeout_ms=60_000,
+            deploy_timeout_s=60,
         )
         for i, model in enumerate(models)
     )
@@ -57,41 +70,92 @@ def revisions(draw: st.DrawFn) -> tuple[VersionTarget, ...]:
 class World(RuleBasedStateMachine):
     """One service from its creation on."""
 
-    @initialize(versions=revisions())
-    def create(self, versions: tuple[VersionTarget, ...]) -> None:
+    @initialize(config=configs())
+    def create(self, config: tuple[VersionConfig, ...]) -> None:
         self.now = 1_000_000
-        self.numbers = 1
         self.counter = 0
         self.instances: dict[str, Instance] = {}
         self.failures: tuple[Failure, ...] = ()
         self.broken: set[str] = set()
         self.acked: Split | None = None
+        self.steps: tuple[int, ...] = ()
+        self.configs = {1: assign_slots((), config)}
+        self.revisions = {1: RevisionTarget(1, self._targets(1))}
         self.desired = Desired(
-            Wanted.RUNNING, RevisionTarget(1, versions), None, None, since=self.now
+            Wanted.RUNNING,
+            self.revisions[1],
+            None,
+            None,
+            since=self.now,
+            probation_ms=PROBATION_MS,
+            restart_budget=BUDGET,
         )
+
+    def _targets(self, number: int) -> tuple[VersionTarget, ...]:
+        return tuple(version_target(c) for c in self.configs[number])
 
     # -- what happens to the service -----------------------------------------------------------
 
-    @rule(versions=revisions())
-    def update(self, versions: tuple[VersionTarget, ...]) -> None:
+    @rule(
+        config=configs(),
+        keep_ms=st.sampled_from((0, 0, 5_000, 500_000)),
+        steps=st.sampled_from(((), (), (5, 50), (34,))),
+    )
+    def update(
+        self, config: tuple[VersionConfig, ...], keep_ms: int, steps: tuple[int, ...]
+    ) -> None:
         if self.desired.wanted is Wanted.STOPPED:
             return
-        self.numbers += 1
+        number = max(self.configs) + 1
+        self.configs[number] = assign_slots(self.configs[self.desired.target.number], config)
+        self._wish(number, keep_ms, steps)
+
+    @rule(pick=st.integers(0, 20), keep_ms=st.sampled_from((0, 5_000)))
+    def goes_back_by_hand(self, pick: int, keep_ms: int) -> None:
+        if self.desired.wanted is Wanted.STOPPED:
+            return
+        number = max(self.configs) + 1
+        former = self.configs[sorted(self.configs)[pick % len(self.configs)]]
+        self.configs[number] = assign_slots(self.configs[self.desired.target.number], former)
+        self._wish(number, keep_ms, ())
+
+    def _wish(self, number: int, keep_ms: int, steps: tuple[int, ...]) -> None:
+        self.revisions[number] = RevisionTarget(number, self._targets(number), keep_ms)
+        self.steps = steps if self.desired.live else ()
         self.desired = replace(
             self.desired,
-            target=RevisionTarget(self.numbers, versions),
+            target=self.revisions[number],
             since=self.now,
             given_up=False,
+            rejected="",
+            step=Step(self.steps[0]) if self.steps else None,
         )
 
     @rule()
     def stop(self) -> None:
-        self.desired = replace(self.desired, wanted=Wanted.STOPPED, given_up=False)
+        self.desired = replace(self.desired, wanted=Wanted.STOPPED, given_up=False, step=None)
 
     @precondition(lambda self: not self.instances)
     @rule()
     def start(self) -> None:
-        self.desired = replace(self.desired, wanted=Wanted.RUNNING, since=self.now, given_up=False)
+        self.desired = replace(
+            self.desired, wanted=Wanted.RUNNING, since=self.now, given_up=False, step=None
+        )
+
+    @precondition(lambda self: self.desired.step is not None)
+    @rule()
+    def guard_goes_on(self) -> None:
+        step = self.desired.step
+        if step is None or not step.begun:
+            return
+        later = [percent for percent in self.steps if percent > step.percent]
+        following = Step(later[0], before=step.percent) if later else None
+        self.desired = replace(self.desired, step=following)
+
+    @precondition(lambda self: self.desired.step is not None)
+    @rule()
+    def guard_refuses(self) -> None:
+        self.desired = replace(self.desired, rejected="answers errors")
 
     # -- what happens to instances ---------------------------------------------------------------
 
@@ -126,15 +190,17 @@ class World(RuleBasedStateMachine):
         if instance:
             del self.instances[instance.instance_id]
 
-    @rule(model=st.sampled_from(MODELS), made=st.integers(1, 2))
-    def turns_out_broken(self, model: str, made: int) -> None:
+    @rule(pick=st.integers(0, 20))
+    def turns_out_broken(self, pick: int) -> None:
+        versions = self.desired.target.versions
+        version = versions[pick % len(versions)]
         live = self.desired.live
         proven = {v.fingerprint for v in live.versions} if live else set()
         proven |= {i.fingerprint for i in self.instances.values() if i.stage is Stage.READY}
-        if f"{model}-{made}" not in proven:
-            self.broken.add(f"{model}-{made}")
+        if version.fingerprint not in proven:
+            self.broken.add(version.fingerprint)
 
-    @rule(ms=st.sampled_from((10, 600, 70_000)))
+    @rule(ms=st.sampled_from((10, 600, 6_000, 70_000)))
     def time_passes(self, ms: int) -> None:
         self.now += ms
 
@@ -163,16 +229,18 @@ class World(RuleBasedStateMachine):
             self.instances[f"i{self.counter:04}"] = Instance(
                 f"i{self.counter:04}",
                 start.model_id,
+                start.slot,
                 start.fingerprint,
                 Stage.STARTING,
                 created_at=self.now,
                 since=self.now,
             )
         self.acked = todo.split
-        for ids in todo.split.endpoints.values() if todo.split else ():
-            for instance_id in ids:
+        for share in todo.split.shares if todo.split else ():
+            for instance_id in share.endpoints if share.weight else ():
                 instance = self.instances[instance_id]
-                self.instances[instance_id] = replace(instance, served=True)
+                if instance.served_at is None:
+                    self.instances[instance_id] = replace(instance, served_at=self.now)
         for instance_id in todo.retire:
             self._move(self.instances[instance_id], Stage.DRAINING)
         for kill in todo.kills:
@@ -186,82 +254,154 @@ class World(RuleBasedStateMachine):
 
     def _settle(self, observed: Observed, todo: Plan) -> None:
         result = outcome(self.desired, observed, todo)
-        known = (self.desired.target, self.desired.serving, self.desired.live)
-        by_number = {r.number: r for r in known if r}
+        before = self.desired
+        self.changed = result.turn in (Turn.ROLLS_BACK, Turn.GIVES_UP)
         self.desired = replace(
-            self.desired,
-            serving=by_number.get(result.serving) if result.serving else None,
-            live=by_number.get(result.live) if result.live else None,
+            before,
+            serving=self.revisions[result.serving] if result.serving else None,
+            live=self.revisions[result.live] if result.live else None,
         )
+        step = before.step
+        if step and todo.percent == step.percent and not step.begun:
+            self.desired = replace(self.desired, step=replace(step, begun=True))
+            self.changed = True
+        if result.turn is Turn.ARRIVED and before.live and before.target.keep_former_ms:
+            kept = Kept(before.live, self.now + before.target.keep_former_ms)
+            self.desired = replace(self.desired, kept=kept)
+        kept_now = self.desired.kept
+        if (
+            kept_now
+            and self.now >= kept_now.until
+            and not Scene(self.desired, Observed(tuple(self.instances.values())), self.now).former
+        ):
+            self.desired = replace(self.desired, kept=None)
         if result.turn is Turn.ROLLS_BACK:
             assert self.desired.live
-            self.desired = replace(self.desired, target=self.desired.live, since=self.now)
+            self.desired = replace(
+                self.desired, target=self.desired.live, since=self.now, step=None, rejected=""
+            )
         if result.turn is Turn.GIVES_UP:
             self.desired = replace(self.desired, given_up=True)
+
+    # -- the laws --------------------------------------------------------------------------------
 
     def _judge(self, observed: Observed, todo: Plan) -> None:
         by_id = {i.instance_id: i for i in observed.instances}
         if todo.split is not None:
-            assert sum(todo.split.weights.values()) == 100
-            for model_id, ids in todo.split.endpoints.items():
-                for instance_id in ids:
-                    assert by_id[instance_id].stage is Stage.READY
-                    assert by_id[instance_id].model_id == model_id
+            assert sum(share.weight for share in todo.split.shares) == 100
+            keys = [(share.model_id, share.variant) for share in todo.split.shares]
+            assert len(set(keys)) == len(keys)
+            for share in todo.split.shares:
+                for instance_id in share.endpoints:
+                    instance = by_id[instance_id]
+                    assert instance.stage is Stage.READY
+                    assert instance.model_id == share.model_id
                     assert instance_id not in todo.retire, "retired while it gets traffic"
             self._only_what_is_proven_or_asked_for(todo.split, by_id)
         assert len(set(todo.retire)) == len(todo.retire)
         if self.desired.wanted is Wanted.RUNNING and not self.desired.given_up:
             self._last_good_stays(observed, todo)
             self._within_surge(observed, todo)
+            self._guard_is_obeyed(todo)
+        self._kept_is_idle(todo, by_id)
 
     def _only_what_is_proven_or_asked_for(self, split: Split, by_id: dict[str, Instance]) -> None:
-        known = (self.desired.target, self.desired.serving)
-        revision = next(r for r in known if r and r.number == split.revision)
-        for model_id, ids in split.endpoints.items():
-            version = revision.version(model_id)
-            assert version is not None
-            for instance_id in ids:
+        known = [r for r in (self.desired.target, self.desired.serving) if r]
+        for share in split.shares:
+            for instance_id in share.endpoints if share.weight else ():
                 instance = by_id[instance_id]
-                assert instance.served or instance.fingerprint == version.fingerprint
+                asked = any(r.makes(instance.model_id, instance.fingerprint) for r in known)
+                assert instance.served_at is not None or asked
 
     def _last_good_stays(self, observed: Observed, todo: Plan) -> None:
         """Whoever serves keeps its strength until the next one has taken over."""
-        if todo.split is None or self.desired.serving is None:
+        serving, target = self.desired.serving, self.desired.target
+        if todo.verdict is Verdict.BROKEN:
+            assert todo.split == present_split(self.desired, observed, self.now)
             return
-        flipped = todo.split.revision != self.desired.serving.number
+        if todo.split is None or serving is None or todo.percent:
+            return
+        flipped = todo.split.revision != serving.number
+        now_serving = target if flipped else serving
         if flipped:
-            assert todo.split.revision == self.desired.target.number
-        serving = self.desired.target if flipped else self.desired.serving
-        for version in serving.versions:
-            old = self.desired.serving.version(version.model_id)
-            before = len(observed.usable(old)) if old else 0
-            after = len(todo.split.endpoints.get(version.model_id, ()))
-            assert after >= min(before, version.needed)
-            if flipped and (old is None or version.count > old.count):
-                assert after >= version.needed
-            if flipped and old and old.fingerprint != version.fingerprint:
-                ready = observed.of(version.model_id, Stage.READY)
-                assert any(i.fingerprint == version.fingerprint for i in ready)
+            assert todo.split.revision == target.number
+        scene = Scene(self.desired, observed, self.now)
+        for version in now_serving.versions:
+            before = serving.in_slot(version.slot)
+            had = len(scene.present.usable(serving, before)) if before else 0
+            after = sum(
+                1
+                for share in todo.split.shares
+                for i in share.endpoints
+                if i not in todo.idle and now_serving.slot_of(self.instances[i]) == version.slot
+            )
+            if not flipped and (not version.weight or todo.percent is not None):
+                # Without traffic, or by a guard, those that are to follow stand in for it.
+                after = sum(
+                    1
+                    for i in scene.present.instances
+                    if i.stage is Stage.READY
+                    and serving.slot_of(i) == version.slot
+                    and i.instance_id not in todo.retire
+                )
+            if before is not None and not (flipped and target is self.desired.live):
+                assert after >= min(had, version.needed)
 
     def _within_surge(self, observed: Observed, todo: Plan) -> None:
-        revisions_now = [r for r in (self.desired.target, self.desired.serving) if r]
-        for model_id in MODELS:
-            starts = sum(1 for s in todo.starts if s.model_id == model_id)
-            if not starts:
-                continue
-            alive = len(observed.of(model_id, Stage.STARTING, Stage.READY))
-            versions = [v for r in revisions_now if (v := r.version(model_id))]
-            assert alive + starts <= max(v.count for v in versions) + max(v.surge for v in versions)
+        target, serving = self.desired.target, self.desired.serving
+        if target.keep_former_ms or todo.split is None:
+            return
+        present = Scene(self.desired, observed, self.now).present
+        flipped = serving is None or todo.split.revision == target.number != serving.number
+
+        def takes_room(i: Instance, slot: str) -> bool:
+            """What serves in another slot than the target will have it is not this one's."""
+            own = flipped or serving is None or target.makes(i.model_id, i.fingerprint)
+            return target.slot_of(i) == slot and (own or serving.slot_of(i) == slot)
+
+        alive = [i for i in present.instances if i.stage is not Stage.DRAINING]
+        for slot in {start.slot for start in todo.starts}:
+            starts = sum(1 for start in todo.starts if start.slot == slot)
+            versions = [v for r in (target, serving) if r and (v := r.in_slot(slot))]
+            most = max(v.count for v in versions) + max(v.surge for v in versions)
+            assert sum(1 for i in alive if takes_room(i, slot)) + starts <= most
+
+    def _guard_is_obeyed(self, todo: Plan) -> None:
+        serving, target, step = self.desired.serving, self.desired.target, self.desired.step
+        if step is None or serving is None or todo.split is None:
+            return
+        if serving.number == target.number or not new_versions(serving, target):
+            return
+        assert todo.split.revision == serving.number
+        new = [s for s in todo.split.shares if s.revision == target.number and s.weight]
+        assert sum(s.weight for s in new) <= step.percent + len(new)
+
+    def _kept_is_idle(self, todo: Plan, by_id: dict[str, Instance]) -> None:
+        for share in todo.split.shares if todo.split else ():
+            assert not (share.weight and set(share.endpoints) & todo.idle)
+        for instance_id in todo.idle:
+            assert by_id[instance_id].stage is Stage.READY
 
     @invariant()
     def traffic_only_to_the_living(self) -> None:
         acked = getattr(self, "acked", None)
         if acked is None:
             return
-        for ids in acked.endpoints.values():
-            for instance_id in ids:
+        for share in acked.shares:
+            for instance_id in share.endpoints:
                 instance = self.instances.get(instance_id)
                 assert instance is None or instance.stage is not Stage.DRAINING
+
+    @invariant()
+    def a_restart_repeats_what_was_in_force(self) -> None:
+        if not hasattr(self, "desired") or self.desired.wanted is not Wanted.RUNNING:
+            return
+        observed = Observed(tuple(self.instances.values()), self.failures)
+        split = present_split(self.desired, observed, self.now)
+        assert (split is None) == (self.desired.serving is None)
+        if split is not None and self.desired.serving is not None:
+            assert split.revision == self.desired.serving.number
+            assert sum(share.weight for share in split.shares) == 100
 
     def _move(self, instance: Instance, stage: Stage) -> None:
         self.instances[instance.instance_id] = replace(instance, stage=stage, since=self.now)
@@ -271,13 +411,23 @@ class World(RuleBasedStateMachine):
         failure = Failure(instance.fingerprint, self.now, message, decisive)
         self.failures = (*self.failures, failure)
 
+    def _picture(self, todo: Plan) -> str:
+        lines = [f"now {self.now}", str(todo), str(self.desired.target), str(self.desired.live)]
+        return "\n".join([*lines, *map(str, self.instances.values())])
+
     def teardown(self) -> None:
         """When nothing else goes wrong, the service comes to rest where it is wanted."""
         if not hasattr(self, "desired"):
             return
-        for _ in range(60):
+        # Failures are counted for an hour; what happens after it is another history.
+        self.failures = tuple(f for f in self.failures if f.fingerprint in self.broken)
+        for _ in range(150):
             todo = self.look()
-            self.now += 61_000 if todo.check_at and todo.check_at - self.now > 1_000 else 100
+            looks_again = todo.check_at is not None or self.changed
+            self.now = max(self.now + 100, todo.check_at or 0)
+            self.guard_goes_on()
+            if not looks_again:
+                break
             for instance in list(self.instances.values()):
                 if instance.stage is Stage.DRAINING:
                     del self.instances[instance.instance_id]
@@ -286,17 +436,25 @@ class World(RuleBasedStateMachine):
                         self._end(instance, "broken", decisive=False)
                     else:
                         self._move(instance, Stage.READY)
-        todo = self.look()
         if self.desired.wanted is not Wanted.RUNNING or self.desired.given_up:
             assert todo.verdict is Verdict.ENDED
             assert not self.instances
         else:
-            assert todo.verdict is Verdict.LIVE
+            assert todo.verdict is Verdict.LIVE, self._picture(todo)
             ready = [i for i in self.instances.values() if i.stage is Stage.READY]
-            assert len(ready) == sum(v.count for v in self.desired.target.versions)
+            wanted = sum(v.count for v in self.desired.target.versions)
+            assert len(ready) - len(todo.idle) == wanted
             assert todo.split is not None
             assert todo.split.revision == self.desired.target.number
+            # Nothing is left to do but to let go of what is kept.
+            assert not todo.starts
+            assert not todo.retire
 
 
-World.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+World.TestCase.settings = settings(
+    max_examples=int(os.environ.get("HISTORIES", "200")),
+    stateful_step_count=40,
+    deadline=None,
+    report_multiple_bugs=False,
+)
 TestPlanner = World.TestCase

@@ -6,18 +6,28 @@ import asyncio
 import os
 
 from modelyard.monitor.rate import CallRate
-from modelyard.monitor.sampler import Reading, deltas
+from modelyard.monitor.sampler import Reading, Source, deltas
+from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter, accounts
 
 
 def test_only_what_was_added_counts() -> None:
-    before = {"s/a": Reading(10, 1), "s/b": Reading(5, 0)}
-    now = {"s/a": Reading(15, 1), "s/b": Reading(5, 0), "s/c": Reading(2, 2)}
-    assert deltas(before, now) == {"s/a": (5, 0), "s/c": (2, 2)}
+    a, b, c = Source("s", "a"), Source("s", "b"), Source("s", "a", "next")
+    before = {a: Reading(10, 1), b: Reading(5, 0)}
+    now = {a: Reading(15, 1), b: Reading(5, 0), c: Reading(2, 2)}
+    assert deltas(before, now) == {a: (5, 0), c: (2, 2)}
 
 
 def test_a_counter_that_began_anew_counts_from_zero() -> None:
-    assert deltas({"s/a": Reading(100, 7)}, {"s/a": Reading(3, 1)}) == {"s/a": (3, 1)}
+    a = Source("s", "a")
+    assert deltas({a: Reading(100, 7)}, {a: Reading(3, 1)}) == {a: (3, 1)}
+
+
+def test_readings_of_a_shadow_add_up() -> None:
+    meter = ShadowMeter()
+    assert meter.of("s", "m") == ShadowReading()
+    meter.set({("s", "m"): ShadowReading(3, 1, 0, 2.5, 9.0) + ShadowReading(2, 0, 4, None, 11.0)})
+    assert meter.of("s", "m") == ShadowReading(5, 1, 4, 2.5, 11.0)
 
 
 def test_calls_are_forgotten_after_a_minute() -> None:

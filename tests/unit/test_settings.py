@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from modelyard.domain.pools import Generation, PoolRef
+from modelyard.domain.resources import Resources
+from modelyard.pool_settings import PoolSettings
 from modelyard.settings import Settings
 
 
@@ -42,3 +47,58 @@ def test_the_address_is_one_a_client_can_reach() -> None:
     assert behind.public_address == "https://models.example"
     assert Settings(port=8711).public_address == "http://127.0.0.1:8711"
     assert Settings(host="::1", port=8711).address == "http://[::1]:8711"
+
+
+def test_every_setting_survives_as_text(tmp_path: Path) -> None:
+    pool = PoolSettings(id="p", cpu=1.5, memory_mb=1, generation=Generation.V1)
+    settings = Settings(home=tmp_path, pools=(pool,), shared_cpu=2.5, bare_update_answer=True)
+    texts = {name: settings.as_text(name) for name in Settings.model_fields}
+    del texts["admin_password"]
+    assert Settings.model_validate(texts) == settings
+
+
+def test_pools_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = (
+        '[{"id": "p1", "cpu": 4, "memory_mb": 4096, "gpu": 0.5, "nodes": [{"name": "10.0.0.1"}]},'
+        ' {"id": "p1", "name": "Old", "generation": "v1", "state": "Concerning", "cpu": 1,'
+        ' "memory_mb": 1}]'
+    )
+    monkeypatch.setenv("MODELYARD_POOLS", told)
+    new, old = (pool.pool() for pool in Settings().pools)
+    assert (new.ref, new.name, new.state) == (PoolRef("p1", Generation.V2), "p1", "Running")
+    assert (new.capacity, new.nodes) == (Resources(4, 4096, 0.5, 0), ("10.0.0.1",))
+    assert (old.ref.generation, old.name, old.state) == (Generation.V1, "Old", "concerning")
+    assert new.usable and old.usable
+    # As ``up`` remembers it for the control plane and for later commands.
+    assert Settings(pools=Settings().as_text("pools")).pools == Settings().pools
+    monkeypatch.setenv("MODELYARD_POOLS", "[{")
+    with pytest.raises(ValidationError, match="JSON list of pools"):
+        Settings()
+    monkeypatch.setenv("MODELYARD_POOLS", "")
+    assert Settings().pools == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": "a b"},
+        {"id": ""},
+        {"generation": "v3"},
+        {"state": "sleeping"},
+        {"generation": "v1", "state": "Creating"},
+        {"cpu": -1},
+        {"memory_mb": 1.5},
+        {"gpus": 1},
+        {"nodes": [{"name": "n"}, {"name": "n"}]},
+        {"nodes": ["n"]},
+    ],
+)
+def test_a_pool_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PoolSettings.model_validate({"id": "p", "cpu": 1, "memory_mb": 1} | wrong)
+
+
+def test_pools_are_distinct() -> None:
+    pool = PoolSettings(id="p", cpu=1, memory_mb=1)
+    with pytest.raises(ValidationError, match="twice"):
+        Settings(pools=(pool, pool))

@@ -37,7 +37,7 @@ async def _render(_request: Request, error: Exception) -> JSONResponse:
         body["problems"] = [
             {"field": p.field, "reason": p.reason, "remedy": p.remedy} for p in error.problems
         ]
-    return JSONResponse(body, status_code=error.status)
+    return JSONResponse({**body, **error.members}, status_code=error.status)
 
 
 async def _render_http(request: Request, error: Exception) -> JSONResponse:

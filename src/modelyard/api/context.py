@@ -11,8 +11,10 @@ from fastapi import Depends, Request
 from modelyard.clock import Clock
 from modelyard.control.ports import Gateway
 from modelyard.control.wishes import Wishes
+from modelyard.gateway.request_log import RequestLog
 from modelyard.iam.tokens import Tokens
 from modelyard.monitor.rate import CallRate
+from modelyard.monitor.shadows import ShadowMeter
 from modelyard.monitor.usage import UsageMeter
 from modelyard.packages.importer import ModelImporter
 from modelyard.settings import Settings
@@ -32,6 +34,8 @@ class Context:
     wishes: Wishes
     usage: UsageMeter
     rate: CallRate
+    shadows: ShadowMeter
+    requests: RequestLog
     hint: Callable[[str], None]
 
 

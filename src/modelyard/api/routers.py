@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from modelyard.api.routes import discovery, iam, iam_admin, models, resources, services
+from modelyard.api.routes import (
+    discovery,
+    iam,
+    iam_admin,
+    models,
+    nodes,
+    resources,
+    revisions,
+    service_changes,
+    services,
+    tags,
+)
 
 
 def all_routers() -> list[APIRouter]:
@@ -16,4 +27,8 @@ def all_routers() -> list[APIRouter]:
         models.router,
         resources.router,
         services.router,
+        service_changes.router,
+        tags.router,
+        nodes.router,
+        revisions.router,
     ]

@@ -7,16 +7,22 @@ from typing import Any
 
 from modelyard.api.schemas.services import Details
 from modelyard.domain.config import VersionConfig
-from modelyard.domain.flavors import find_flavor
 from modelyard.domain.observed import Stage
+from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter
 from modelyard.store.tables.service import Instance
 
 Json = dict[str, Any]
 
 
-def service_monitor(details: Details, usage: UsageMeter, per_minute: int) -> Json:
-    """CPU in cores, memory in MB, calls since the service was created, ready instances."""
+def service_monitor(
+    details: Details, usage: UsageMeter, shadows: ShadowMeter, per_minute: int
+) -> Json:
+    """CPU in cores, memory in MB, calls since the service was created, ready instances.
+
+    A version that is a shadow has a member ``shadow``, ours: its percentage, and what became of
+    the copies that it got since the gateway started.
+    """
     ready = [i for i in details.instances if i.stage == Stage.READY]
     return {
         "service_id": details.service.id,
@@ -24,7 +30,11 @@ def service_monitor(details: Details, usage: UsageMeter, per_minute: int) -> Jso
         "service_instance_count": sum(v.instance_count for v in details.config),
         "service_running_instance_count": len(ready),
         "req_count_per_min": per_minute,
-        "monitors": [_version(details, version, ready, usage) for version in details.config],
+        "monitors": [
+            _version(details, version, ready, usage)
+            | _shadow(version, shadows.of(details.service.id, version.model_id))
+            for version in details.config
+        ],
     }
 
 
@@ -34,7 +44,7 @@ def _version(
     model = details.models.get(version.model_id)
     own = [instance for instance in ready if instance.model_id == version.model_id]
     used = [usage.of(instance.pid) for instance in own]
-    flavor = find_flavor(version.specification)
+    total = version.resources * version.instance_count
     invocations, failures = details.counts.get((details.service.id, version.model_id), (0, 0))
     return {
         "model_id": version.model_id,
@@ -43,17 +53,32 @@ def _version(
         "invocation_times": invocations,
         "failed_times": failures,
         "cpu_core_usage": round(sum(u.cpu_cores for u in used), 3),
-        "cpu_core_total": float((flavor.cpu if flavor else 0) * version.instance_count),
+        "cpu_core_total": total.cpu,
         "cpu_memory_usage": sum(u.memory_mb for u in used),
-        "cpu_memory_total": (flavor.memory_gb if flavor else 0) * 1024 * version.instance_count,
+        "cpu_memory_total": total.memory_mb,
         "gpu_usage": 0.0,
-        "gpu_total": float((flavor.gpu if flavor else 0) * version.instance_count),
+        "gpu_total": float(total.gpu),
         "gpu_memory_usage": 0.0,
         "gpu_memory_total": 0.0,
         "npu_usage": 0.0,
-        "npu_total": float((flavor.npu if flavor else 0) * version.instance_count),
+        "npu_total": float(total.npu),
         "npu_memory_usage": 0.0,
         "npu_memory_total": 0.0,
         "model_running_instance_count": len(own),
         "model_instance_count": version.instance_count,
+    }
+
+
+def _shadow(version: VersionConfig, reading: ShadowReading) -> Json:
+    if not version.shadow:
+        return {}
+    return {
+        "shadow": {
+            "percent": version.shadow,
+            "requests": reading.requests,
+            "errors": reading.errors,
+            "dropped": reading.dropped,
+            "p50_ms": reading.p50_ms,
+            "p99_ms": reading.p99_ms,
+        }
     }

@@ -12,6 +12,7 @@ from modelyard.cli import iam, models, obs, platform_commands, services
 from modelyard.cli.failures import CliError
 from modelyard.cli.output import say, show_failure
 from modelyard.cli.predict import predict
+from modelyard.cli.prove import prove
 from modelyard.cli.quickstart import quickstart
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ for _command in (
     platform_commands.token,
     quickstart,
     predict,
+    prove,
 ):
     app.command()(_command)
 app.add_typer(models.app, name="model")

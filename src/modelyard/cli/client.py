@@ -126,10 +126,16 @@ class Client:
         }
 
     def call(
-        self, method: str, path: str, body: Body | None = None, query: Query | None = None
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Document:
         """One call; ``path`` starts with ``/``. Answers that are no object read as empty."""
-        answer = self._authorised(method, path, _Payload(json=body, params=query))
+        payload = _Payload(json=body, params=query, headers=headers or {})
+        answer = self._authorised(method, path, payload)
         content = _content(answer)
         self._tell(method, answer, body, content)
         if answer.is_error:
@@ -137,10 +143,15 @@ class Client:
         return Document(content)
 
     def project(
-        self, method: str, path: str, body: Body | None = None, query: Query | None = None
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Document:
         """A call below ``/v1/{project_id}``."""
-        return self.call(method, f"/v1/{self.project_id}{path}", body, query)
+        return self.call(method, f"/v1/{self.project_id}{path}", body, query, headers)
 
     def pages(self, path: str, key: str, query: Query | None = None) -> Iterator[Document]:
         """All records of a list, page by page (services.md §12 row 22: record offsets)."""
@@ -241,7 +252,7 @@ def _refusal(answer: httpx.Response, remedy: str = "") -> ApiFailure:
         or answer.reason_phrase
     )
     code = content.text("error_code") or content.text("erno")
-    return ApiFailure(answer.status_code, code, message, remedy)
+    return ApiFailure(answer.status_code, code, message, remedy, content)
 
 
 @contextmanager

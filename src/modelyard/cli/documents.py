@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-Body: TypeAlias = Mapping[str, object]
+Body: TypeAlias = Mapping[str, object] | Sequence[object]
 """What is sent as JSON."""
 
 

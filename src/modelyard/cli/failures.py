@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from modelyard.cli.documents import Document
+
 
 class CliError(Exception):
     """``message`` says what went wrong, ``remedy`` what to do next (may be empty)."""
@@ -34,9 +36,20 @@ class PlatformDown(CliError):
 
 
 class ApiFailure(CliError):
-    """``status``: HTTP status; ``code``: ``ModelArts.3502`` and the like, or empty (iam.md §5)."""
+    """``status``: HTTP status; ``code``: ``ModelArts.3502`` and the like, or empty (iam.md §5).
 
-    def __init__(self, status: int, code: str, message: str, remedy: str = "") -> None:
+    ``answer``: the whole answer, as far as it is an object.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        remedy: str = "",
+        answer: Document | None = None,
+    ) -> None:
         super().__init__(f"{code or f'HTTP {status}'}: {message}", remedy)
         self.status = status
         self.code = code
+        self.answer = answer or Document({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -19,11 +20,20 @@ from modelyard.cli.names import (
 )
 from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOption
 from modelyard.cli.output import note, progress, show_facts, show_json, show_table
+from modelyard.cli.preview import DryRunOption, PlanOption, by_plan, show_preview
+from modelyard.cli.revisions import (
+    ServiceArgument,
+    compare,
+    revisions,
+    rollback,
+    served,
+    short_version,
+)
+from modelyard.cli.service_changes import patch, tag
 from modelyard.cli.waits import Wait, wait_for_end, wait_for_service, wait_for_update
 
 app = typer.Typer(no_args_is_help=True, help="Deploy, change and watch services.")
 
-ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -196,6 +206,8 @@ def update(
     env: EnvOption = None,
     description: DescriptionOption = None,
     stop_after: StopAfterOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = _TIMEOUT_S,
     json: JsonOption = False,
@@ -218,7 +230,11 @@ def update(
                 "Nothing to change was given.",
                 "Use --model, --config, --flavor, --env, --description or --stop-after.",
             )
-        answer = client.project("PUT", f"/services/{service_id}", body)
+        path = f"/services/{service_id}"
+        if dry_run:
+            show_preview(client, "PUT", path, body, plan, json=json)
+            return
+        answer = client.project("PUT", path, body, by_plan(plan))
         if not wait:
             _show_answer(answer, f"The update of {service} was accepted.", json)
             return
@@ -241,6 +257,8 @@ def _show_answer(answer: Document, sentence: str, json: bool) -> None:
 @app.command()
 def start(
     service: ServiceArgument,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = _TIMEOUT_S,
     json: JsonOption = False,
@@ -248,12 +266,14 @@ def start(
 ) -> None:
     """Start a stopped service."""
     with connected(home) as client:
-        _change_status(client, service, "running", wait, timeout, json)
+        _change_status(client, service, "running", _Way(dry_run, plan, wait, timeout, json))
 
 
 @app.command()
 def stop(
     service: ServiceArgument,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = _TIMEOUT_S,
     json: JsonOption = False,
@@ -261,20 +281,33 @@ def stop(
 ) -> None:
     """Stop a service; it keeps its configuration."""
     with connected(home) as client:
-        _change_status(client, service, "stopped", wait, timeout, json)
+        _change_status(client, service, "stopped", _Way(dry_run, plan, wait, timeout, json))
 
 
-def _change_status(
-    client: Client, name: str, status: str, wait: bool, timeout: float, json: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a status is to be changed, as the options say."""
+
+    dry_run: bool
+    plan: str | None
+    wait: bool
+    timeout: float
+    json: bool
+
+
+def _change_status(client: Client, name: str, status: str, way: _Way) -> None:
     service_id = find_service(client, name).text("service_id")
-    answer = client.project("PUT", f"/services/{service_id}", {"status": status})
-    if not wait:
-        _show_answer(answer, f"{name} will be {status}.", json)
+    path, body = f"/services/{service_id}", {"status": status}
+    if way.dry_run:
+        show_preview(client, "PUT", path, body, way.plan, json=way.json)
+        return
+    answer = client.project("PUT", path, body, by_plan(way.plan))
+    if not way.wait:
+        _show_answer(answer, f"{name} will be {status}.", way.json)
         return
     with progress(f"waiting until {name} is {status}") as shown:
-        service = wait_for_service(client, service_id, status, Wait(shown.update, timeout))
-    _show_service(service, json)
+        service = wait_for_service(client, service_id, status, Wait(shown.update, way.timeout))
+    _show_service(service, way.json)
 
 
 @app.command()
@@ -306,13 +339,14 @@ def logs(service: ServiceArgument, json: JsonOption = False, home: HomeOption = 
         show_json(answer.raw)
         return
     show_table(
-        ("UPDATE", "AT", "RESULT", "CONFIG"),
+        ("UPDATE", "AT", "RESULT", "CONFIG", "PREDICTIONS MEANWHILE"),
         [
             (
                 log.text("update_time"),
                 moment(log.number("update_time")),
                 log.text("result"),
-                ", ".join(_short(entry) for entry in log.parts("config")),
+                ", ".join(short_version(entry) for entry in log.parts("config")),
+                _meanwhile(log.part("report")),
             )
             for log in answer.parts("logs")
         ],
@@ -320,11 +354,10 @@ def logs(service: ServiceArgument, json: JsonOption = False, home: HomeOption = 
     )
 
 
-def _short(entry: Document) -> str:
-    return (
-        f"{entry.text('model_name')}:{entry.text('model_version')}"
-        f"={entry.text('weight')}x{entry.text('instance_count')}"
-    )
+def _meanwhile(report: Document) -> str:
+    """What an update's report came to; it is there a moment after the update has ended."""
+    verdict = report.text("verdict")
+    return f"{report.number('requests'):,}, {verdict}" if verdict else "-"
 
 
 @app.command()
@@ -356,3 +389,7 @@ def events(
         ],
         "No events.",
     )
+
+
+for _command in (patch, tag, revisions, compare, rollback, served):
+    app.command()(_command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,6 +11,8 @@ from modelyard.domain.outcome import Result
 from modelyard.store.tables.service import Event, UpdateLog
 
 NORMAL, ABNORMAL = "normal", "abnormal"
+PUBLISHED_LIMIT = 100
+"""Routing versions that an update's log remembers; the oldest are forgotten."""
 
 
 def event(session: AsyncSession, service_id: str, info: str, now: int, kind: str = NORMAL) -> None:
@@ -23,6 +27,14 @@ def open_log(session: AsyncSession, service_id: str, revision: int, now: int) ->
             service_id=service_id, update_time=now, revision=revision, result=Result.RUNNING.value
         )
     )
+
+
+async def update_runs(session: AsyncSession, service_id: str) -> bool:
+    """Whether an update of the service is under way."""
+    statement = select(UpdateLog.update_time).where(
+        UpdateLog.service_id == service_id, UpdateLog.result == Result.RUNNING.value
+    )
+    return (await session.scalars(statement)).first() is not None
 
 
 async def close_logs(
@@ -49,6 +61,29 @@ async def close_logs(
         log.result, log.reason = result.value, reason
         log.closed_at = None if rolling_back else now
     return running
+
+
+async def open_logs(session: AsyncSession, service_id: str) -> Sequence[UpdateLog]:
+    """The logs of updates that run, or are being rolled back."""
+    statement = select(UpdateLog).where(
+        UpdateLog.service_id == service_id, UpdateLog.closed_at.is_(None)
+    )
+    return list(await session.scalars(statement))
+
+
+async def overtake(session: AsyncSession, service_id: str, now: int) -> None:
+    """Close every log that is open, for an update that takes their place."""
+    for log in await open_logs(session, service_id):
+        if log.result == Result.RUNNING.value:
+            log.result, log.reason = Result.FAIL.value, "a later update took its place"
+        log.closed_at = now
+
+
+def note_published(under_way: Sequence[UpdateLog], version: str) -> None:
+    """Add a routing version that the gateway acknowledged to the logs of updates ``under_way``."""
+    for log in under_way:
+        if version and version not in log.published[-1:]:
+            log.published = [*log.published[1 - PUBLISHED_LIMIT :], version]
 
 
 async def finish_rollbacks(session: AsyncSession, service_id: str, now: int) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from modelyard.domain.instance import InstanceReport, InstanceSpec
+from modelyard.domain.tally import Tally, VersionKey
 from modelyard.domain.traffic import ServiceTraffic
 
 
@@ -51,8 +52,10 @@ class Runtime(Protocol):
 class Gateway(Protocol):
     """Publishes traffic. A call that returns has been acknowledged by Envoy."""
 
-    async def publish(self, traffic: ServiceTraffic) -> None:
+    async def publish(self, traffic: ServiceTraffic) -> str:
         """Put ``traffic`` in force for its service; returns after Envoy's acknowledgement.
+
+        The answer is the version of the routing that Envoy acknowledged, a digest of its content.
 
         Raises ``GatewayTimeout`` when Envoy did not acknowledge in time; the traffic stays
         published and reaches Envoy when it comes back.
@@ -68,4 +71,28 @@ class Gateway(Protocol):
 
     async def withdraw(self, service_id: str) -> None:
         """Forget the service: its address answers 404 from now on."""
+        ...
+
+
+class Requests(Protocol):
+    """What the gateway counted of predictions."""
+
+    @property
+    def on(self) -> bool:
+        """Whether it counts at all."""
+        ...
+
+    @property
+    def lag_ms(self) -> int:
+        """How long after its end a prediction is surely counted."""
+        ...
+
+    async def tallies(
+        self, service_id: str, from_ms: int, until_ms: int
+    ) -> Mapping[VersionKey, Tally]:
+        """Predictions of the service that ended in [``from_ms``, ``until_ms``), by version."""
+        ...
+
+    async def complete(self, service_id: str, from_ms: int) -> bool:
+        """Whether every prediction since ``from_ms`` is counted or can still be."""
         ...

@@ -1,15 +1,28 @@
-"""How much a project may have (services.md §2.2, §10: 3520, 3521, 3522). 0 means no limit."""
+"""How much a project may have (services.md §2.2, §10: 3520, 3521, 3522). 0 means no limit.
+
+Only the shared pool is counted: a dedicated one has its capacity (``capacity.py``).
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.domain.observed import Wanted
-from modelyard.errors import InvalidRequest
+from modelyard.domain.config import VersionConfig
+from modelyard.errors import Problem, refuse
 from modelyard.settings import Settings
-from modelyard.store.services import revision_config
-from modelyard.store.tables.service import Service
+from modelyard.store.pools import wanted_configs
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a service would be: whether it is to run, and by which configuration."""
+
+    service_id: str
+    runs: bool
+    config: tuple[VersionConfig, ...]
 
 
 async def judge_quotas(session: AsyncSession, settings: Settings, project_id: str) -> None:
@@ -17,28 +30,45 @@ async def judge_quotas(session: AsyncSession, settings: Settings, project_id: st
 
     To be called after the change and before the commit. Raises ``InvalidRequest``.
     """
-    own = Service.project_id == project_id
-    if settings.max_services:
-        total = await session.scalar(select(func.count()).select_from(Service).where(own)) or 0
-        _judge("services", total, settings.max_services, "MAX_SERVICES", "3520")
-    if not (settings.max_running_services or settings.max_instances):
-        return
-    running = list(
-        await session.scalars(select(Service).where(own, Service.wanted == Wanted.RUNNING.value))
-    )
-    limit = settings.max_running_services
-    _judge("running services", len(running), limit, "MAX_RUNNING_SERVICES", "3521")
-    if settings.max_instances:
-        configs = [await revision_config(session, s.id, s.desired_revision) for s in running]
-        instances = sum(version.instance_count for config in configs for version in config)
-        _judge("instances", instances, settings.max_instances, "MAX_INSTANCES", "3522")
+    problems = await quota_problems(session, settings, project_id)
+    if problems:
+        raise refuse(problems)
 
 
-def _judge(what: str, found: int, limit: int, setting: str, code: str) -> None:
+async def quota_problems(
+    session: AsyncSession, settings: Settings, project_id: str, expected: Expected | None = None
+) -> list[Problem]:
+    """The quotas that the project exceeds; if a service were as ``expected``, when given."""
+    if not (settings.max_services or settings.max_running_services or settings.max_instances):
+        return []
+    but = expected.service_id if expected else ""
+    found = await wanted_configs(session, project_id, but=but)
+    if expected is not None:
+        found = [*found, (expected.runs, expected.config)]
+    shared = [
+        (runs, [version for version in config if version.pool is None]) for runs, config in found
+    ]
+    counted = [(runs, versions) for runs, versions in shared if versions]
+    running = [versions for runs, versions in counted if runs]
+    instances = sum(version.instance_count for versions in running for version in versions)
+    return [
+        *_judge("services", len(counted), settings.max_services, "MAX_SERVICES", "3520"),
+        *_judge(
+            "running services",
+            len(running),
+            settings.max_running_services,
+            "MAX_RUNNING_SERVICES",
+            "3521",
+        ),
+        *_judge("instances", instances, settings.max_instances, "MAX_INSTANCES", "3522"),
+    ]
+
+
+def _judge(what: str, found: int, limit: int, setting: str, code: str) -> Iterator[Problem]:
     if limit and found > limit:
-        raise InvalidRequest(
-            f"quota: the project would have {found} {what}, and may have {limit}. Stop or delete "
-            f"some, or ask the operator to raise MODELYARD_{setting}.",
-            code=code,
-            field="quota",
+        yield Problem(
+            "quota",
+            f"the project would have {found} {what}, and may have {limit}",
+            f"Stop or delete some, or ask the operator to raise MODELYARD_{setting}.",
+            code,
         )

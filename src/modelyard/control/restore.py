@@ -12,7 +12,7 @@ from modelyard.control.traffic import traffic_of
 from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.domain.observation import observe
 from modelyard.domain.observed import Observed, Wanted
-from modelyard.domain.planner import split_of
+from modelyard.domain.planner import present_split
 from modelyard.domain.traffic import ServiceTraffic
 from modelyard.settings import Settings
 from modelyard.store.database import Database
@@ -48,10 +48,9 @@ async def _traffic(
         )
     now = clock.now_ms()
     async with database.read() as session:
-        state = await load_state(session, service.id, now)
-    assert state is not None
+        state = await load_state(session, service, now)
     seen = observe(state.instances, reports, now)
-    split = split_of(state.desired.serving, Observed(seen.alive))
+    split = present_split(state.desired, Observed(seen.alive), now)
     addresses = {
         report.instance_id: (report.host, report.port)
         for report in reports.values()

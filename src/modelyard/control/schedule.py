@@ -9,12 +9,10 @@ from modelyard.domain.observed import Wanted
 from modelyard.store.tables.service import Service
 
 
-async def stop_when_due(session: AsyncSession, service_id: str, now: int) -> None:
+async def stop_when_due(session: AsyncSession, service: Service, now: int) -> None:
     """Turn an expired schedule into the wish to stop, exactly once."""
-    service = await session.get(Service, service_id)
     if (
-        service is not None
-        and service.due_time is not None
+        service.due_time is not None
         and service.due_time <= now
         and service.wanted == Wanted.RUNNING.value
     ):

@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import func, update
 
 from modelyard.clock import Clock
-from modelyard.control import journal
-from modelyard.control.ports import Gateway, Runtime
+from modelyard.control import guarding, journal
+from modelyard.control.checks import Checks
+from modelyard.control.guarding import Look, guarded_step
+from modelyard.control.ports import Gateway, Requests, Runtime
 from modelyard.control.schedule import stop_when_due
-from modelyard.control.settle import settle
+from modelyard.control.settle import Carried, settle
 from modelyard.control.specs import instance_spec
 from modelyard.control.traffic import traffic_of
+from modelyard.domain.guard import Decision
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
-from modelyard.domain.observation import Observation, observe
+from modelyard.domain.observation import Ended, Observation, observe, with_log
 from modelyard.domain.observed import (
     Desired,
     Instance,
@@ -31,7 +34,9 @@ from modelyard.domain.observed import (
     VersionTarget,
     Wanted,
 )
-from modelyard.domain.planner import Plan, Start, Verdict, plan, split_of
+from modelyard.domain.planner import Plan, Verdict, plan
+from modelyard.domain.split import split_of
+from modelyard.domain.starts import Start
 from modelyard.domain.text import storable_text
 from modelyard.errors import GatewayTimeout, InternalFailure
 from modelyard.settings import Settings
@@ -45,6 +50,8 @@ from modelyard.store.tables.service import Service
 log = structlog.get_logger(__name__)
 
 BUSY_RETRY_MS = 200
+LOG_LINES = 10
+"""Last lines of a failed instance's log that its cause is told with."""
 GATEWAY_RETRY_MS = 1_000
 
 
@@ -57,6 +64,8 @@ class Parts:
     clock: Clock
     runtime: Runtime
     gateway: Gateway
+    requests: Requests
+    checks: Checks
     node: str = "00000000"
 
 
@@ -66,14 +75,17 @@ async def service_pass(parts: Parts, service_id: str) -> int | None:
     Safe to call at any time and twice: a service somebody else works on is left alone.
     """
     token = leases.new_token(parts.node, uuid.uuid4().hex)
+    now = parts.clock.now_ms()
     async with parts.database.write(Step.PASS_LEASE) as session:
-        if not await leases.take(session, service_id, token, parts.clock.now_ms()):
+        if not await leases.take(session, service_id, token, now):
             gone = await session.get(Service, service_id) is None
-            return None if gone else parts.clock.now_ms() + BUSY_RETRY_MS
-        await stop_when_due(session, service_id, parts.clock.now_ms())
+            return None if gone else now + BUSY_RETRY_MS
+        service = await session.get_one(Service, service_id)
+        await stop_when_due(session, service, now)
+        state = await load_state(session, service, now)
     this = _ServicePass(parts, service_id, token)
     try:
-        return await this.run()
+        return await this.run(state, now)
     except leases.LeaseLostError:
         log.warning("lease lost", service_id=service_id)
         return parts.clock.now_ms() + BUSY_RETRY_MS
@@ -96,28 +108,59 @@ class _ServicePass:
         self._token = token
         self.released = False
 
-    async def run(self) -> int | None:
-        now = self._parts.clock.now_ms()
-        async with self._parts.database.read() as session:
-            state = await load_state(session, self._service_id, now)
-        if state is None:
-            return None
+    async def run(self, state: ServiceState, now: int) -> int | None:
+        """``state`` as it was at ``now`` (ms), under our lease."""
         reports = await self._probe(state)
-        seen = observe(state.instances, reports, now)
+        seen = self._with_log_tails(observe(state.instances, reports, now))
         failures = (*state.failures, *(e.failure for e in seen.ended if e.failure))
         observed = Observed(seen.alive, failures)
-        todo = plan(state.desired, observed, now)
+        look = await self._look_at_guarded_step(state, now)
+        desired = _desired(state, self._parts.settings, look)
+        todo = self._with_log_tails_of_kills(plan(desired, observed, now))
         specs = {str(uuid.uuid4()): start for start in todo.starts}
         await self._record(state, seen, specs, reports, now)
         await self._clean_up(seen)
         await self._start(state, specs)
+        published = ""
         try:
-            await self._publish(state, todo, reports)
+            published = await self._publish(state, todo, reports)
         except InternalFailure as refusal:
-            todo = _refused(state.desired, observed, refusal)
-        check_at = await self._settle(state, observed, todo)
+            todo = _refused(desired, observed, refusal)
+        done = Carried(state, desired, observed, todo, look, published)
+        check_at = await self._settle(done)
         await self._let_go(observed, todo, reports)
         return check_at
+
+    async def _look_at_guarded_step(self, state: ServiceState, now: int) -> Look | None:
+        step = guarded_step(state)
+        if step is None or state.desired.wanted is not Wanted.RUNNING:
+            return None
+        return await guarding.look(self._parts.requests, self._parts.checks, step, now)
+
+    def _with_log_tails(self, seen: Observation) -> Observation:
+        """Failures with the last lines of their instance's log: the cause is often there."""
+        return replace(seen, ended=tuple(self._with_log_tail(ended) for ended in seen.ended))
+
+    def _with_log_tail(self, ended: Ended) -> Ended:
+        if ended.failure is None:
+            return ended
+        tail = self._log_tail(ended.instance.instance_id)
+        told = with_log(ended.failure.message, tail)
+        return replace(ended, failure=replace(ended.failure, message=told))
+
+    def _with_log_tails_of_kills(self, todo: Plan) -> Plan:
+        return replace(
+            todo,
+            kills=tuple(
+                replace(kill, reason=with_log(kill.reason, self._log_tail(kill.instance_id)))
+                if kill.failed
+                else kill
+                for kill in todo.kills
+            ),
+        )
+
+    def _log_tail(self, instance_id: str) -> str:
+        return self._parts.runtime.log_tail(instance_id, LOG_LINES)
 
     async def _probe(self, state: ServiceState) -> Mapping[str, InstanceReport | None]:
         ids = list(state.rows)
@@ -193,22 +236,23 @@ class _ServicePass:
 
     async def _publish(
         self, state: ServiceState, todo: Plan, reports: Mapping[str, InstanceReport | None]
-    ) -> None:
+    ) -> str:
+        """Gives the routing version that the gateway acknowledged."""
         if state.service.wanted == Wanted.DELETED.value:
             await self._parts.gateway.withdraw(self._service_id)
-            return
+            return ""
         addresses = {
             instance_id: (report.host, report.port)
             for instance_id, report in reports.items()
             if report and report.port
         }
         traffic = traffic_of(state, todo.split, addresses, self._parts.settings)
-        await self._parts.gateway.publish(traffic)
+        return await self._parts.gateway.publish(traffic)
 
-    async def _settle(self, state: ServiceState, observed: Observed, todo: Plan) -> int | None:
-        now = self._parts.clock.now_ms()
+    async def _settle(self, done: Carried) -> int | None:
+        now, todo, observed = self._parts.clock.now_ms(), done.todo, done.observed
         async with self._parts.database.write(Step.PASS_SETTLE) as session:
-            await leases.hold(session, self._service_id, self._token, now)
+            service = await leases.held(session, self._service_id, self._token)
             for instance_id in todo.retire:
                 await session.execute(
                     update(InstanceRow)
@@ -233,14 +277,16 @@ class _ServicePass:
             newly = [
                 i.instance_id
                 for i in observed.instances
-                if todo.split and todo.split.carries(i.instance_id) and not i.served
+                if todo.split and todo.split.carries(i.instance_id) and i.served_at is None
             ]
             if newly:
                 await session.execute(
-                    update(InstanceRow).where(InstanceRow.id.in_(newly)).values(served=True)
+                    update(InstanceRow).where(InstanceRow.id.in_(newly)).values(served_at=now)
                 )
-            check_at = await settle(session, state, observed, todo, now)
-            await leases.release(session, self._service_id, self._token)
+            # Written at the end in one go, the end of the lease with it.
+            with session.no_autoflush:
+                check_at = await settle(session, service, done, now)
+            service.lock_token = service.lock_expires_at = None
         self.released = True
         return check_at
 
@@ -268,8 +314,21 @@ def _label(state: ServiceState, model_id: str) -> str:
     return f"[{model.name} {model.version}]" if model else f"[{model_id}]"
 
 
+def _desired(state: ServiceState, settings: Settings, look: Look | None) -> Desired:
+    """What is wanted, under this platform's settings, and as the guard has just found."""
+    refused = look is not None and look.decision is Decision.ROLL_BACK
+    return replace(
+        state.desired,
+        probation_ms=int(settings.probation * 1000),
+        restart_budget=settings.restart_budget,
+        rejected=look.reason if look and refused else state.desired.rejected,
+    )
+
+
 def _progressed(instance: Instance, report: InstanceReport | None) -> dict[str, object]:
     values: dict[str, object] = {"stage": instance.stage.value, "since": instance.since}
+    if instance.stage is Stage.READY:
+        values["ready_at"] = func.coalesce(InstanceRow.ready_at, instance.since)
     if report is not None:
         values |= {"host": report.host, "port": report.port, "pid": report.pid}
     return values
@@ -298,6 +357,7 @@ def _row(service_id: str, instance_id: str, start: Start, grace_ms: int, now: in
         service_id=service_id,
         revision=start.revision,
         model_id=start.model_id,
+        slot=start.slot,
         fingerprint=start.fingerprint,
         stage=Stage.STARTING.value,
         created_at=now,

@@ -2,50 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.control import journal
-from modelyard.domain.observed import Observed, Wanted
+from modelyard.control import guarding, journal
+from modelyard.domain.guard import Decision
+from modelyard.domain.observed import Desired, Observed, Wanted
 from modelyard.domain.outcome import Outcome, Result, Turn, outcome
 from modelyard.domain.planner import Plan
+from modelyard.domain.scene import Scene
 from modelyard.store.state import ServiceState
-from modelyard.store.tables.service import Service
+from modelyard.store.tables.service import Service, ServingPeriod, UpdateLog
 
 RETRY_NOW = 0
 
 
-async def settle(
-    session: AsyncSession, state: ServiceState, observed: Observed, todo: Plan, now: int
-) -> int | None:
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A plan that was carried out. ``desired`` is what it was made for; ``look`` what the guard
+    had seen before it, ``published`` the routing version that the gateway acknowledged.
+    """
+
+    state: ServiceState
+    desired: Desired
+    observed: Observed
+    todo: Plan
+    look: guarding.Look | None
+    published: str
+
+
+async def settle(session: AsyncSession, service: Service, done: Carried, now: int) -> int | None:
     """Apply a pass's outcome to the service's row; gives when to look again (ms), or None.
 
     Facts (which revision serves) are always written; what depends on the wish only while the wish
     is the one the plan was made for.
     """
-    result = outcome(state.desired, observed, todo)
-    service = await session.get(Service, state.service.id, populate_existing=True)
-    if service is None:
-        return None
-    service.serving_revision = result.serving
-    if service.generation != state.service.generation:
+    result = outcome(done.desired, done.observed, done.todo)
+    await _note_serving(session, service, result.serving, now)
+    if service.generation != done.state.service.generation:
         return RETRY_NOW
     if result.turn is Turn.ENDED and service.wanted == Wanted.DELETED.value:
         await session.execute(delete(Service).where(Service.id == service.id))
         return None
-    check_at = await _apply(session, service, result, todo, now)
+    check_at = await _apply(session, service, done, result, now)
     if service.due_time is not None and service.wanted == Wanted.RUNNING.value:
         check_at = service.due_time if check_at is None else min(check_at, service.due_time)
     service.check_at = check_at
     return check_at
 
 
+async def _note_serving(
+    session: AsyncSession, service: Service, serving: int | None, now: int
+) -> None:
+    if service.serving_revision != serving:
+        service.serving_revision = serving
+        await session.merge(ServingPeriod(service_id=service.id, since=now, revision=serving))
+
+
 async def _apply(
-    session: AsyncSession, service: Service, result: Outcome, todo: Plan, now: int
+    session: AsyncSession, service: Service, done: Carried, result: Outcome, now: int
 ) -> int | None:
+    former = service.live_revision
     service.live_revision = result.live
     service.progress = result.progress
     _change_status(session, service, result, now)
+    under_way: Sequence[UpdateLog] = ()
+    if service.live_revision != service.desired_revision or result.turn is Turn.ARRIVED:
+        under_way = await journal.open_logs(session, service.id)
+        journal.note_published(under_way, done.published)
+    guarded = _guard(session, service, done, now)
     if result.turn is Turn.ROLLS_BACK:
         await _roll_back(session, service, result, now)
         return RETRY_NOW
@@ -53,10 +81,45 @@ async def _apply(
         await _give_up(session, service, result, now)
         return RETRY_NOW
     if result.turn is Turn.ARRIVED:
-        await _arrive(session, service, now)
+        _arrive(session, service, under_way, now)
+        _keep(session, service, done, former, now)
     elif result.progress == 100 and await journal.finish_rollbacks(session, service.id, now):
         journal.event(session, service.id, "update rolled back", now)
-    return todo.check_at
+    _forget_kept(service, done, now)
+    return RETRY_NOW if guarded else done.todo.check_at
+
+
+def _guard(session: AsyncSession, service: Service, done: Carried, now: int) -> bool:
+    """Take a guarded rollout on; True when there is something new to do at once."""
+    guard, step = done.state.guard, done.desired.step
+    if guard is None:
+        return False
+    if done.look is not None:
+        guarding.take(session, service, guard, done.look, now)
+        return done.look.decision is not Decision.HOLD
+    if step is not None and not step.begun and done.todo.percent == step.percent:
+        guarding.began(session, service, guard, now)
+        return True
+    return False
+
+
+def _keep(
+    session: AsyncSession, service: Service, done: Carried, former: int | None, now: int
+) -> None:
+    """Note that the former revision stays loaded, for as long as the new one asks for it."""
+    keep_ms = done.desired.target.keep_former_ms
+    if keep_ms and former is not None:
+        service.kept_revision, service.kept_until = former, now + keep_ms
+        minutes = keep_ms // 60_000
+        info = f"revision {former} stays loaded for {minutes} minutes: going back is immediate"
+        journal.event(session, service.id, info, now)
+
+
+def _forget_kept(service: Service, done: Carried, now: int) -> None:
+    if service.kept_until is None or now < service.kept_until:
+        return
+    if not Scene(done.desired, done.observed, now).former:
+        service.kept_revision = service.kept_until = None
 
 
 def _change_status(session: AsyncSession, service: Service, result: Outcome, now: int) -> None:
@@ -75,9 +138,14 @@ def _change_status(session: AsyncSession, service: Service, result: Outcome, now
         journal.event(session, service.id, told[after], now, kind)
 
 
-async def _arrive(session: AsyncSession, service: Service, now: int) -> None:
+def _arrive(
+    session: AsyncSession, service: Service, under_way: Sequence[UpdateLog], now: int
+) -> None:
     service.error_msg = ""
-    for log in await journal.close_logs(session, service.id, Result.SUCCESS, now):
+    for log in under_way:
+        if log.result != Result.RUNNING.value:
+            continue
+        log.result, log.closed_at = Result.SUCCESS.value, now
         service.update_time = log.update_time
         journal.event(session, service.id, "service updated", now)
 

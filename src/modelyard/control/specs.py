@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from modelyard.domain.flavors import find_flavor
 from modelyard.domain.instance import InstanceSpec
-from modelyard.domain.planner import Start
+from modelyard.domain.starts import Start
 from modelyard.settings import Settings
 from modelyard.store.state import ServiceState
 
@@ -15,10 +14,7 @@ def instance_spec(
     """The instance that ``start`` asks for; the flavor gives cores and memory."""
     config = next(c for c in state.revisions[start.revision].config if c.model_id == start.model_id)
     model = state.models[start.model_id]
-    flavor = find_flavor(config.specification)
-    custom = config.custom_spec
-    cpu = custom.cpu if custom else float(flavor.cpu if flavor else 1)
-    memory_mb = custom.memory if custom else (flavor.memory_gb if flavor else 2) * 1024
+    resources = config.resources
     return InstanceSpec(
         instance_id=instance_id,
         service_id=state.service.id,
@@ -29,8 +25,8 @@ def instance_spec(
         model_type=model.model_type,
         package_dir=model.package_dir,
         envs=config.envs,
-        cpu=cpu,
-        memory_mb=memory_mb,
+        cpu=resources.cpu,
+        memory_mb=resources.memory_mb,
         request_timeout_s=settings.prediction_timeout,
         body_limit=settings.prediction_body_limit,
         drain_grace_s=float(config.grace_s),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.domain.observed import Split
+from modelyard.domain.split import Split
 from modelyard.domain.traffic import (
     Endpoint,
     ServiceTraffic,
@@ -40,18 +40,21 @@ def _versions(
 ) -> tuple[VersionTraffic, ...]:
     return tuple(
         VersionTraffic(
-            model_id=model_id,
-            model_name=state.models[model_id].name,
-            model_version=state.models[model_id].version,
-            weight=weight,
+            model_id=share.model_id,
+            model_name=state.models[share.model_id].name,
+            model_version=state.models[share.model_id].version,
+            weight=share.weight,
             endpoints=tuple(
                 Endpoint(instance_id, *addresses[instance_id])
-                for instance_id in split.endpoints.get(model_id, ())
+                for instance_id in share.endpoints
                 if instance_id in addresses
             ),
+            variant=share.variant,
+            shadow=share.shadow,
+            revision=share.revision,
         )
-        for model_id, weight in split.weights.items()
-        if model_id in state.models
+        for share in split.shares
+        if share.model_id in state.models
     )
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+from modelyard.domain.affinity import Affinity
+from modelyard.domain.flavors import find_flavor
+from modelyard.domain.pools import PoolRef
+from modelyard.domain.resources import Resources
+from modelyard.domain.volumes import LogVolume, PersistentVolume
 
 JsonObject = dict[str, Any]
 
@@ -40,6 +47,8 @@ class VersionConfig:
     count (services.md §5.2). ``deploy_timeout_s`` bounds the start of one instance,
     ``grace_s`` its drain. ``additional_properties`` is echoed as it was sent. ``shadow``: percent
     of the predictions that a version of weight 0 gets a copy of. ``slot``: see ``slots.py``.
+    ``pool``: where it runs, None for the shared pool; ``cluster_id`` and ``pool_name`` as they
+    were sent with the version.
     """
 
     model_id: str
@@ -55,16 +64,50 @@ class VersionConfig:
     additional_properties: JsonObject | None = None
     shadow: int = 0
     slot: str = ""
+    pool: PoolRef | None = None
+    cluster_id: str = ""
+    pool_name: str = ""
+    persistent_volumes: tuple[PersistentVolume, ...] = ()
+    log_volumes: tuple[LogVolume, ...] = ()
+    affinity: Affinity | None = None
+
+    @property
+    def surge(self) -> int:
+        """Instances that may be added while replacing; a fraction is rounded up, at least 1."""
+        if self.max_surge < 1:
+            return max(1, math.ceil(self.max_surge * self.instance_count))
+        return int(self.max_surge)
+
+    @property
+    def resources(self) -> Resources:
+        """What one instance takes (resources.md §4)."""
+        if self.custom_spec:
+            spec = self.custom_spec
+            return Resources(spec.cpu, spec.memory, spec.gpu_p4, spec.ascend_a310)
+        flavor = find_flavor(self.specification)
+        if flavor is None:
+            return Resources(cpu=1.0, memory_mb=2048)
+        return Resources(float(flavor.cpu), flavor.memory_gb * 1024, flavor.gpu, flavor.npu)
 
     @property
     def fingerprint(self) -> str:
         """What an instance is made of: two configurations that share it can share instances."""
-        made_of = {
+        flavor = find_flavor(self.specification)
+        made_of: JsonObject = {
             "model_id": self.model_id,
-            "specification": self.specification,
+            # One flavor has several names; calling it otherwise restarts nothing.
+            "specification": flavor.name if flavor else self.specification,
             "custom_spec": self.custom_spec.to_json() if self.custom_spec else None,
             "envs": dict(self.envs),
         }
+        volumes = [v.to_json() for v in self.persistent_volumes]
+        volumes += [v.to_json() for v in self.log_volumes]
+        mounts = sorted(volumes, key=lambda mount: str(mount["mount_path"]))
+        # Left out when there are none, so that what ran before there were any keeps running.
+        if mounts:
+            made_of["mounts"] = mounts
+        if self.pool:
+            made_of["pool"] = self.pool.to_json()
         text = json.dumps(made_of, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -87,12 +130,22 @@ class VersionConfig:
             body["custom_spec"] = self.custom_spec.to_json()
         if self.additional_properties is not None:
             body["additional_properties"] = self.additional_properties
-        return body
+        if self.pool:
+            body["pool"] = self.pool.to_json()
+        if self.persistent_volumes:
+            body["persistent_volumes"] = [v.to_json() for v in self.persistent_volumes]
+        if self.log_volumes:
+            body["log_volume"] = [v.to_json() for v in self.log_volumes]
+        if self.affinity:
+            body["affinity"] = self.affinity.to_json()
+        named = {"cluster_id": self.cluster_id, "pool_name": self.pool_name}
+        return body | {key: name for key, name in named.items() if name}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """The inverse of ``to_json``; for stored revisions, which are valid."""
-        custom = body.get("custom_spec")
+        custom, pool, affinity = (body.get(k) for k in ("custom_spec", "pool", "affinity"))
+        volumes, logs = body.get("persistent_volumes", ()), body.get("log_volume", ())
         return cls(
             model_id=body["model_id"],
             specification=body["specification"],
@@ -107,6 +160,12 @@ class VersionConfig:
             additional_properties=body.get("additional_properties"),
             shadow=body.get("shadow", 0),
             slot=body.get("slot", body["model_id"]),
+            pool=PoolRef.from_json(pool) if pool else None,
+            cluster_id=body.get("cluster_id", ""),
+            pool_name=body.get("pool_name", ""),
+            persistent_volumes=tuple(PersistentVolume.from_json(v) for v in volumes),
+            log_volumes=tuple(LogVolume.from_json(v) for v in logs),
+            affinity=Affinity.from_json(affinity) if affinity else None,
         )
 
 

@@ -144,9 +144,23 @@ class Fields:
             return None
         return value
 
-    def nested(self, key: str) -> Fields | None:
-        value = self.mapping(key)
+    def nested(self, key: str, *, required: bool = False) -> Fields | None:
+        value = self.mapping(key, required=required)
         return None if value is None else Fields(value, self.name(key), self.problems)
+
+    def objects(self, key: str, hint: str, *, required: bool = False) -> list[Fields]:
+        """The elements of an array of objects; what is no object is noted and left out."""
+        items = self.array(key, required=required)
+        if required and items == []:
+            self.problems.missing(self.name(key), hint)
+        found = []
+        for index, item in enumerate(items or ()):
+            name = f"{self.name(key)}[{index}]"
+            if isinstance(item, dict):
+                found.append(Fields(item, name, self.problems))
+            else:
+                self.problems.invalid(name, f"{shown(item)} is not an object", hint)
+        return found
 
     def _bad(self, key: str, reason: str, remedy: str) -> None:
         value = shown(self.body.get(key))

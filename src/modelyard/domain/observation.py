@@ -64,3 +64,15 @@ def _failure(instance: Instance, report: InstanceReport | None, now: int) -> Fai
         return None if never else Failure(instance.fingerprint, now, "it stopped answering")
     message = storable_text(report.message) or "the process ended without a word"
     return Failure(instance.fingerprint, now, message)
+
+
+_TAIL = 1_500
+"""Characters of a log that a cause is told with."""
+
+
+def with_log(message: str, tail: str) -> str:
+    """The cause, and the last lines of the instance's log that are not in it yet."""
+    lines = [line.rstrip() for line in storable_text(tail[-_TAIL:]).splitlines() if line.strip()]
+    if not lines or all(line.strip() in message for line in lines):
+        return message
+    return "\n".join([message, "The last lines of its log:", *lines])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -24,17 +24,19 @@ class Stage(StrEnum):
 class Instance:
     """One living instance. Times in ms since 1970. ``since`` is when its stage began.
 
-    ``grace_ms`` bounds its drain. ``served``: it has carried traffic, so its making is proven.
+    ``slot`` is the one it was started for. ``grace_ms`` bounds its drain. ``served_at``: when it
+    first carried traffic; None: not yet.
     """
 
     instance_id: str
     model_id: str
+    slot: str
     fingerprint: str
     stage: Stage
     created_at: int
     since: int
     grace_ms: int = 60_000
-    served: bool = False
+    served_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class VersionTarget:
-    """What is wanted of one model version; ``start_timeout_ms`` bounds one start."""
+    """What is wanted of one model version in its slot; ``start_timeout_ms`` bounds one start.
+
+    ``shadow``: percent of the predictions that a version of weight 0 gets a copy of.
+    """
 
     model_id: str
+    slot: str
     fingerprint: str
     count: int
     weight: int
@@ -62,6 +68,11 @@ class VersionTarget:
     max_unavailable: float = 0.0
     start_timeout_ms: int = 1_200_000
     grace_ms: int = 60_000
+    shadow: int = 0
+
+    def made(self, instance: Instance) -> bool:
+        """Whether ``instance`` is made as this version wants it."""
+        return (instance.model_id, instance.fingerprint) == (self.model_id, self.fingerprint)
 
     @property
     def surge(self) -> int:
@@ -82,13 +93,28 @@ class VersionTarget:
 
 @dataclass(frozen=True, slots=True)
 class RevisionTarget:
-    """A revision as the planner needs it."""
+    """A revision as the planner needs it. ``keep_former_ms``: how long the revision before it
+    stays loaded after this one has taken over.
+    """
 
     number: int
     versions: tuple[VersionTarget, ...]
+    keep_former_ms: int = 0
 
     def version(self, model_id: str) -> VersionTarget | None:
         return next((v for v in self.versions if v.model_id == model_id), None)
+
+    def in_slot(self, slot: str) -> VersionTarget | None:
+        return next((v for v in self.versions if v.slot == slot), None)
+
+    def slot_of(self, instance: Instance) -> str:
+        """Its place in this revision: that of its model, else the one it was started for."""
+        version = self.version(instance.model_id)
+        return version.slot if version else instance.slot
+
+    def makes(self, model_id: str, fingerprint: str) -> bool:
+        version = self.version(model_id)
+        return version is not None and version.fingerprint == fingerprint
 
 
 class Wanted(StrEnum):
@@ -98,13 +124,36 @@ class Wanted(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a guarded rollout: ``percent`` of the traffic goes by the new revision.
+
+    ``before``: the percentage of the step before, in force until the new one has ``begun``.
+    """
+
+    percent: int
+    before: int = 0
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A former revision whose instances stay loaded, without traffic, until ``until`` (ms)."""
+
+    revision: RevisionTarget
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """What should become true.
 
     ``target`` is the revision asked for, ``serving`` the one whose weights are in force,
     ``live`` the last one that was completely reached. ``since`` (ms) is when the present wish
     was accepted; only failures after it count against it. ``given_up``: this wish has failed and
-    waits for the caller.
+    waits for the caller. ``step``: how far a guarded rollout may go now; None: all the way.
+    ``rejected``: why the guard refuses the target. A new version has proven itself when it has
+    carried traffic for ``probation_ms``. A service none of whose instances is ready is given up
+    after ``restart_budget`` failures within an hour; 0: never.
     """
 
     wanted: Wanted
@@ -113,6 +162,11 @@ class Desired:
     live: RevisionTarget | None
     since: int
     given_up: bool = False
+    kept: Kept | None = None
+    step: Step | None = None
+    rejected: str = ""
+    probation_ms: int = 0
+    restart_budget: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,29 +176,29 @@ class Observed:
     instances: tuple[Instance, ...] = ()
     failures: tuple[Failure, ...] = ()
 
-    def of(self, model_id: str, *stages: Stage) -> tuple[Instance, ...]:
+    def without(self, instance_ids: Collection[str]) -> Observed:
+        """The same, as if these instances did not exist."""
+        if not instance_ids:
+            return self
+        rest = tuple(i for i in self.instances if i.instance_id not in instance_ids)
+        return Observed(rest, self.failures)
+
+    def made(self, version: VersionTarget, *stages: Stage) -> tuple[Instance, ...]:
+        """Instances made as ``version`` wants them."""
+        return tuple(i for i in self.instances if i.stage in stages and version.made(i))
+
+    def alive(self, revision: RevisionTarget, slot: str) -> tuple[Instance, ...]:
+        """Starting and ready instances of a slot of ``revision``, however they are made."""
         return tuple(
             i
             for i in self.instances
-            if i.model_id == model_id and (not stages or i.stage in stages)
+            if i.stage is not Stage.DRAINING and revision.slot_of(i) == slot
         )
 
-    def usable(self, version: VersionTarget) -> tuple[Instance, ...]:
+    def usable(self, revision: RevisionTarget, version: VersionTarget) -> tuple[Instance, ...]:
         """Ready instances that may carry a version's traffic: made for it, or proven before."""
         return tuple(
             i
-            for i in self.of(version.model_id, Stage.READY)
-            if i.served or i.fingerprint == version.fingerprint
+            for i in self.alive(revision, version.slot)
+            if i.stage is Stage.READY and (i.served_at is not None or version.made(i))
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Who gets traffic: the weights of ``revision`` over the ready instances of each model."""
-
-    revision: int
-    weights: Mapping[str, int] = field(default_factory=dict)
-    endpoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def carries(self, instance_id: str) -> bool:
-        return any(instance_id in ids for ids in self.endpoints.values())

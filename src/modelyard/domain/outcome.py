@@ -46,6 +46,7 @@ class Outcome:
 
 def outcome(desired: Desired, observed: Observed, plan: Plan) -> Outcome:
     """Judge a plan whose split has been acknowledged."""
+    observed = observed.without(plan.idle)
     serving = plan.split.revision if plan.split else None
     live = desired.live.number if desired.live else None
     progress = _progress(desired.target, observed)
@@ -77,7 +78,7 @@ def _leaving(wanted: Wanted, ended: bool) -> Status:
 
 
 def _broken(desired: Desired, observed: Observed, plan: Plan) -> Outcome:
-    if desired.live is None:
+    if desired.live is None or desired.live.number == desired.target.number:
         return Outcome(Status.FAILED, Turn.GIVES_UP, None, None, 0, plan.cause)
     serving = desired.serving.number if desired.serving else None
     status = _serving_status(desired.serving, observed)
@@ -92,17 +93,11 @@ def _revision(desired: Desired, number: int | None) -> RevisionTarget | None:
 def _serving_status(serving: RevisionTarget | None, observed: Observed) -> Status:
     if serving is None:
         return Status.DEPLOYING
-    short = any(len(observed.usable(v)) < v.needed for v in serving.versions)
+    short = any(len(observed.usable(serving, v)) < v.needed for v in serving.versions)
     return Status.CONCERNING if short else Status.RUNNING
 
 
 def _progress(target: RevisionTarget, observed: Observed) -> int:
     wanted = sum(v.count for v in target.versions)
-    ready = sum(
-        min(
-            v.count,
-            sum(1 for i in observed.of(v.model_id, Stage.READY) if i.fingerprint == v.fingerprint),
-        )
-        for v in target.versions
-    )
+    ready = sum(min(v.count, len(observed.made(v, Stage.READY))) for v in target.versions)
     return 100 * ready // wanted if wanted else 0

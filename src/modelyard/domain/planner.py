@@ -1,8 +1,9 @@
 """``plan(desired, observed, now) -> Plan``: the next actions for one service; pure.
 
-Traffic moves in one step, when every version of the target is ready to take it: until then the
-serving revision keeps all of it. Instances leave only after the split without them is in force,
-which is why a plan's parts are carried out in the order of its fields.
+Traffic moves to a revision when each of its versions can take its share, by steps if a guard
+watches over it; until then the serving revision keeps all of it. Instances leave only after the
+split without them is in force, which is why a plan's parts are carried out in the order of its
+fields.
 """
 
 from __future__ import annotations
@@ -11,24 +12,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from modelyard.domain.failures import why_broken
+from modelyard.domain.leaving import leavers
 from modelyard.domain.observed import (
     Desired,
-    Failure,
     Instance,
     Observed,
-    RevisionTarget,
-    Split,
     Stage,
     VersionTarget,
     Wanted,
 )
+from modelyard.domain.scene import Scene
+from modelyard.domain.split import Split, blend, split_of
+from modelyard.domain.starts import Start, in_strength, missing, planned_starts
 
-START_ATTEMPTS = 2
-"""Failed starts of one version after which a revision that was never live is given up."""
-
-BACKOFF_FIRST_MS = 500
-BACKOFF_MAX_MS = 60_000
 POLL_MS = 50
+DRAIN_POLL_MS = 500
+GUARD_POLL_MS = 1_000
 KILL_MARGIN_MS = 2_000
 """What a draining instance gets beyond its grace before it is killed."""
 
@@ -45,13 +45,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    revision: int
-    model_id: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
 class Kill:
     """End an instance now. ``failed``: it counts as a failed start, not as a finished drain."""
 
@@ -64,7 +57,9 @@ class Kill:
 class Plan:
     """What to do, in the order of the fields; ``check_at`` (ms) is when to look again.
 
-    ``split`` None: the service answers that it is not started.
+    ``split`` None: the service answers that it is not started. ``percent``: the share of a
+    guarded target that the split gives it; None outside of guarded rollouts. ``idle``: instances
+    that stay loaded without traffic.
     """
 
     starts: tuple[Start, ...] = ()
@@ -74,89 +69,101 @@ class Plan:
     verdict: Verdict = Verdict.PROGRESSING
     cause: str = ""
     check_at: int | None = None
+    percent: int | None = None
+    idle: frozenset[str] = frozenset()
 
 
 def plan(desired: Desired, observed: Observed, now: int) -> Plan:
     """The next actions that bring ``observed`` nearer to ``desired`` at ``now`` (ms)."""
+    scene = Scene(desired, observed, now)
     if desired.wanted is not Wanted.RUNNING or desired.given_up:
-        return _wind_down(desired, observed, now)
-    cause = _why_broken(desired, observed)
+        return _wind_down(scene)
+    cause = why_broken(desired, observed)
     if cause:
-        split = split_of(desired.serving, observed)
+        split = present_split(desired, observed, now)
         return Plan(split=split, verdict=Verdict.BROKEN, cause=cause)
-    return _advance(desired, observed, now)
+    return _advance(scene)
 
 
-def _wind_down(desired: Desired, observed: Observed, now: int) -> Plan:
-    retire = tuple(i.instance_id for i in observed.instances if i.stage is not Stage.DRAINING)
-    kills = tuple(_overdue_drains(observed, now))
-    ended = not observed.instances
+def present_split(desired: Desired, observed: Observed, now: int) -> Split | None:
+    """The split that was in force when ``observed`` was, for a gateway that has to be told again.
+
+    Nothing moves by it: what is due to change changes with the next plan.
+    """
+    scene = Scene(desired, observed, now)
+    step, serving = desired.step, desired.serving
+    percent = (step.percent if step.begun else step.before) if step else 0
+    if scene.guarded and percent and serving:
+        return blend(serving, desired.target, scene.present, percent)
+    return split_of(serving, scene.present, idle=scene.former)
+
+
+def _wind_down(scene: Scene) -> Plan:
+    instances = scene.seen.instances
+    retire = tuple(i.instance_id for i in instances if i.stage is not Stage.DRAINING)
     return Plan(
         retire=retire,
-        kills=kills,
-        verdict=Verdict.ENDED if ended else Verdict.PROGRESSING,
-        check_at=None if ended else now + POLL_MS,
+        kills=tuple(_overdue_drains(scene)),
+        verdict=Verdict.PROGRESSING if instances else Verdict.ENDED,
+        check_at=scene.now + (POLL_MS if retire else DRAIN_POLL_MS) if instances else None,
     )
 
 
-def _advance(desired: Desired, observed: Observed, now: int) -> Plan:
-    serving = desired.target if _may_flip(desired, observed) else desired.serving
-    retire = tuple(_retire(desired.target, serving, observed))
-    kills = (*_overdue_starts(desired, observed, now), *_overdue_drains(observed, now))
-    starts, waiting_until = _starts(desired, observed, now)
-    live = (
-        serving is not None
-        and serving.number == desired.target.number
-        and _complete(desired.target, observed, set(retire))
-    )
+def _advance(scene: Scene) -> Plan:
+    wanted = missing(scene)
+    starts, waiting_until = planned_starts(scene, wanted)
+    retire = leavers(scene, wanted)
+    live = scene.flips and _complete(scene, retire)
+    if live and scene.kept_by_target:
+        # One former revision at a time: the one kept before makes way for this one.
+        retire = tuple(dict.fromkeys((*retire, *sorted(scene.former))))
+    percent = _percent(scene)
     return Plan(
         starts=starts,
-        split=split_of(serving, observed, retire),
+        split=_split(scene, retire, percent),
         retire=retire,
-        kills=kills,
+        kills=(*_overdue_starts(scene), *_overdue_drains(scene)),
         verdict=Verdict.LIVE if live else Verdict.PROGRESSING,
-        check_at=_check_at(observed, starts, retire, waiting_until, now),
+        check_at=_check_at(scene, starts, retire, waiting_until),
+        percent=percent,
+        idle=scene.idle,
     )
 
 
-# -- what must not go on ------------------------------------------------------------------------
+def _percent(scene: Scene) -> int | None:
+    step = scene.desired.step
+    if not scene.guarded or step is None:
+        return None
+    return step.percent if step.begun or in_strength(scene) else step.before
 
 
-def _why_broken(desired: Desired, observed: Observed) -> str:
-    """Why the target is beyond reach; empty while it is not.
-
-    What a live revision is made of has proven itself: its failures are repaired, not given up.
-    """
-    proven = {v.fingerprint for v in desired.live.versions} if desired.live else set()
-    for version in desired.target.versions:
-        if version.fingerprint in proven:
-            continue
-        failed = _failures(version.fingerprint, observed, desired.since)
-        if len(failed) >= START_ATTEMPTS or any(f.decisive for f in failed):
-            return failed[-1].message
-    return ""
+def _split(scene: Scene, retire: tuple[str, ...], percent: int | None) -> Split | None:
+    serving = scene.desired.serving
+    if percent and serving:
+        return blend(serving, scene.target, scene.present, percent, retire)
+    # Idle instances are nobody's strength, but the gateway shall know them.
+    known = scene.seen.without(scene.former - scene.idle)
+    return split_of(scene.target if scene.flips else serving, known, retire, scene.idle)
 
 
-def _failures(fingerprint: str, observed: Observed, since: int) -> list[Failure]:
-    found = [f for f in observed.failures if f.fingerprint == fingerprint and f.at >= since]
-    return sorted(found, key=lambda f: f.at)
+# -- who has had his time -----------------------------------------------------------------------
 
 
-def _overdue_starts(desired: Desired, observed: Observed, now: int) -> Iterable[Kill]:
-    for instance in observed.instances:
-        version = _wanted_version(desired, instance)
+def _overdue_starts(scene: Scene) -> Iterable[Kill]:
+    for instance in scene.seen.instances:
+        version = _wanted_version(scene.desired, instance)
         if version is None or instance.stage is not Stage.STARTING:
             continue
-        if now - instance.since > version.start_timeout_ms:
+        if scene.now - instance.since > version.start_timeout_ms:
             seconds = version.start_timeout_ms // 1000
             yield Kill(instance.instance_id, f"not ready within {seconds} s", failed=True)
 
 
-def _overdue_drains(observed: Observed, now: int) -> Iterable[Kill]:
-    for instance in observed.instances:
+def _overdue_drains(scene: Scene) -> Iterable[Kill]:
+    for instance in scene.seen.instances:
         if instance.stage is not Stage.DRAINING:
             continue
-        if now - instance.since > instance.grace_ms + KILL_MARGIN_MS:
+        if scene.now - instance.since > instance.grace_ms + KILL_MARGIN_MS:
             seconds = instance.grace_ms // 1000
             yield Kill(instance.instance_id, f"still busy after {seconds} s", failed=False)
 
@@ -164,202 +171,42 @@ def _overdue_drains(observed: Observed, now: int) -> Iterable[Kill]:
 def _wanted_version(desired: Desired, instance: Instance) -> VersionTarget | None:
     for revision in (desired.target, desired.serving):
         version = revision.version(instance.model_id) if revision else None
-        if version and version.fingerprint == instance.fingerprint:
+        if version and version.made(instance):
             return version
     return None
-
-
-# -- what to start ------------------------------------------------------------------------------
-
-
-def _starts(desired: Desired, observed: Observed, now: int) -> tuple[tuple[Start, ...], int | None]:
-    """Instances to start now, and when the next one held back by its back-off may start."""
-    starts: list[Start] = []
-    held: list[int] = []
-    for revision, version, missing in _missing(desired, observed):
-        not_before = _not_before(version.fingerprint, observed)
-        if missing and not_before > now:
-            held.append(not_before)
-        else:
-            starts += [Start(revision.number, version.model_id, version.fingerprint)] * missing
-    return tuple(starts), min(held, default=None)
-
-
-def _missing(
-    desired: Desired, observed: Observed
-) -> Iterable[tuple[RevisionTarget, VersionTarget, int]]:
-    target, serving = desired.target, desired.serving
-    # What serves keeps its strength until the target takes over.
-    holding = serving if serving and not _may_flip(desired, observed) else None
-    held = {v.model_id: _missing_held(v, target, observed) for v in _versions(holding)}
-    for version in target.versions:
-        before = holding.version(version.model_id) if holding else None
-        missing = _missing_new(version, before, held.get(version.model_id, 0), observed)
-        yield target, version, missing
-    for version in _versions(holding):
-        yield holding or target, version, held[version.model_id]
-
-
-def _versions(revision: RevisionTarget | None) -> tuple[VersionTarget, ...]:
-    return revision.versions if revision else ()
-
-
-def _missing_held(version: VersionTarget, target: RevisionTarget, observed: Observed) -> int:
-    """What a serving version lacks that the target makes otherwise, or not at all."""
-    wanted = target.version(version.model_id)
-    if wanted is not None and wanted.fingerprint == version.fingerprint:
-        return 0
-    alive = observed.of(version.model_id, Stage.STARTING, Stage.READY)
-    own = [i for i in alive if i.served or i.fingerprint == version.fingerprint]
-    return max(0, version.count - len(own))
-
-
-def _missing_new(
-    version: VersionTarget, before: VersionTarget | None, held: int, observed: Observed
-) -> int:
-    """What the target's version lacks, within its surge over what it replaces."""
-    alive = observed.of(version.model_id, Stage.STARTING, Stage.READY)
-    current = [i for i in alive if i.fingerprint == version.fingerprint]
-    count = version.count
-    if before is not None and before.fingerprint == version.fingerprint:
-        count = max(count, before.count)
-    missing = count - len(current)
-    if len(alive) > len(current) or held:
-        most = max(count, before.count if before else 0) + version.surge
-        missing = min(missing, most - len(alive) - held)
-    return max(0, missing)
-
-
-def _not_before(fingerprint: str, observed: Observed) -> int:
-    """When the next start may happen: at once after one failure, then 0.5 s, 1 s, 2 s … 60 s."""
-    failed = _failures(fingerprint, observed, 0)
-    if len(failed) < 2:
-        return 0
-    wait = min(BACKOFF_FIRST_MS << min(len(failed) - 2, 16), BACKOFF_MAX_MS)
-    return failed[-1].at + wait
-
-
-# -- who gets traffic ---------------------------------------------------------------------------
-
-
-def _may_flip(desired: Desired, observed: Observed) -> bool:
-    """Whether every version of the target can take its share now."""
-    return all(_can_take_over(v, desired.serving, observed) for v in desired.target.versions)
-
-
-def _can_take_over(
-    version: VersionTarget, serving: RevisionTarget | None, observed: Observed
-) -> bool:
-    """New and grown versions must be there in strength, changed ones must have proven to start."""
-    before = serving.version(version.model_id) if serving else None
-    own = len(_current(version, observed, Stage.READY))
-    if before is None:
-        return own >= version.needed
-    if before.fingerprint != version.fingerprint:
-        return own >= 1 and len(observed.usable(version)) >= version.needed
-    if version.count > before.count:
-        return own >= version.needed
-    return own >= 1 or version.weight <= before.weight
-
-
-def split_of(
-    serving: RevisionTarget | None, observed: Observed, leaving: Iterable[str] = ()
-) -> Split | None:
-    """The weights of ``serving`` over its ready instances, without those that are leaving."""
-    if serving is None:
-        return None
-    gone = set(leaving)
-    endpoints = {
-        v.model_id: tuple(
-            sorted(i.instance_id for i in observed.usable(v) if i.instance_id not in gone)
-        )
-        for v in serving.versions
-    }
-    return Split(serving.number, {v.model_id: v.weight for v in serving.versions}, endpoints)
-
-
-# -- who leaves ---------------------------------------------------------------------------------
-
-
-def _retire(
-    target: RevisionTarget, serving: RevisionTarget | None, observed: Observed
-) -> Iterable[str]:
-    if serving is None or serving.number != target.number:
-        yield from _useless(target, serving, observed)
-        return
-    for version in target.versions:
-        yield from _leavers(version, observed)
-    replaced = all(len(_current(v, observed, Stage.READY)) >= v.needed for v in target.versions)
-    for instance in observed.instances:
-        removed = target.version(instance.model_id) is None
-        if removed and replaced and instance.stage is not Stage.DRAINING:
-            yield instance.instance_id
-
-
-def _useless(
-    target: RevisionTarget, serving: RevisionTarget | None, observed: Observed
-) -> Iterable[str]:
-    """Left over from an update that another one overtook: neither wanted nor carrying traffic."""
-    for instance in observed.instances:
-        versions = [r.version(instance.model_id) for r in (target, serving) if r]
-        wanted = any(v is not None and v.fingerprint == instance.fingerprint for v in versions)
-        serves = serving is not None and serving.version(instance.model_id) is not None
-        carrying = instance.stage is Stage.READY and instance.served and serves
-        if not wanted and not carrying and instance.stage is not Stage.DRAINING:
-            yield instance.instance_id
-
-
-def _leavers(version: VersionTarget, observed: Observed) -> Iterable[str]:
-    """Instances made otherwise than wanted, and surplus ones, as far as enough others are ready.
-
-    Outdated ones go first, the oldest of them at once; of surplus ones the youngest.
-    """
-    alive = observed.of(version.model_id, Stage.STARTING, Stage.READY)
-    outdated = [i for i in alive if i.fingerprint != version.fingerprint]
-    current = [i for i in alive if i.fingerprint == version.fingerprint]
-    by_usefulness = sorted(
-        current, key=lambda i: (i.stage is Stage.READY, -i.created_at, i.instance_id)
-    )
-    surplus = by_usefulness[: max(0, len(current) - version.count)]
-    usable = observed.usable(version)
-    spare = len(usable) - version.needed
-    for instance in (*sorted(outdated, key=lambda i: (i.created_at, i.instance_id)), *surplus):
-        if instance not in usable:
-            yield instance.instance_id
-        elif spare > 0:
-            spare -= 1
-            yield instance.instance_id
-
-
-def _current(version: VersionTarget, observed: Observed, *stages: Stage) -> list[Instance]:
-    alive = observed.of(version.model_id, *stages)
-    return [i for i in alive if i.fingerprint == version.fingerprint]
 
 
 # -- how far it has come ------------------------------------------------------------------------
 
 
-def _complete(target: RevisionTarget, observed: Observed, leaving: set[str]) -> bool:
-    staying = Observed(
-        tuple(
-            i
-            for i in observed.instances
-            if i.stage is not Stage.DRAINING and i.instance_id not in leaving
-        )
-    )
-    return len(staying.instances) == sum(v.count for v in target.versions) and all(
-        len(_current(v, staying, Stage.READY)) == v.count for v in target.versions
+def _complete(scene: Scene, leaving: tuple[str, ...]) -> bool:
+    """Whether all that runs is what the target wants, ready and proven."""
+    staying = [
+        i
+        for i in scene.own.instances
+        if i.stage is not Stage.DRAINING and i.instance_id not in leaving
+    ]
+    versions = scene.target.versions
+    return len(staying) == sum(v.count for v in versions) and all(
+        sum(1 for i in staying if v.made(i) and i.stage is Stage.READY) == v.count
+        and scene.proven(v)
+        for v in versions
     )
 
 
 def _check_at(
-    observed: Observed,
-    starts: tuple[Start, ...],
-    retire: tuple[str, ...],
-    waiting_until: int | None,
-    now: int,
+    scene: Scene, starts: tuple[Start, ...], retire: tuple[str, ...], waiting_until: int | None
 ) -> int | None:
-    moving = starts or retire or any(i.stage is not Stage.READY for i in observed.instances)
-    if moving:
-        return now + POLL_MS
-    return waiting_until
+    stages = {i.stage for i in scene.seen.instances}
+    if starts or retire or Stage.STARTING in stages:
+        return scene.now + POLL_MS
+    kept = scene.desired.kept
+    moments = [
+        # The runtime says when a process ends; this is only lest it be missed.
+        scene.now + DRAIN_POLL_MS if Stage.DRAINING in stages else None,
+        waiting_until,
+        scene.proven_at(),
+        kept.until if kept and scene.former else None,
+        scene.now + GUARD_POLL_MS if scene.guarded else None,
+    ]
+    return min((at for at in moments if at is not None), default=None)

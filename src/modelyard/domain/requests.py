@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.domain.config import Schedule, VersionConfig
+from modelyard.domain.pools import Pool
 from modelyard.domain.rollout import Rollout
 from modelyard.domain.traffic import LoadBalancerPolicy
 
@@ -25,10 +26,40 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """What the service to be updated says of itself already."""
+
+    cluster_id: str = ""
+    pool_name: str = ""
+    additional_properties: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret to be mounted into the instances (services.md §2.1)."""
+
+    secret_id: str
+    mount_path: str
+
+    def to_json(self) -> JsonObject:
+        """In the documented spelling."""
+        return {"secretId": self.secret_id, "mouthPath": self.mount_path}
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """The state a request is judged against. ``models``: those of the caller's project, by id."""
+    """The state a request is judged against.
+
+    ``models``: those of the caller's project, by id. ``pools``: the dedicated ones. ``present``:
+    the service as it is (nothing at creation). ``checks``: names of the operator's check scripts.
+    ``counted``: whether the gateway counts predictions, without which there is no guard.
+    """
 
     models: Mapping[str, ModelFacts]
+    pools: tuple[Pool, ...] = ()
+    present: Present = field(default_factory=Present)
+    checks: Collection[str] = ()
+    counted: bool = True
     max_instances: int = 5
     default_deploy_timeout_s: int = 1200
     default_grace_s: int = 60
@@ -46,6 +77,10 @@ class ServiceCreate:
     additional_properties: JsonObject | None
     policy: LoadBalancerPolicy
     rollout: Rollout = field(default_factory=Rollout)
+    cluster_id: str = ""
+    pool_name: str = ""
+    priority: int = 1
+    secrets: tuple[Secret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +89,8 @@ class ServiceUpdate:
 
     ``schedule`` is a tuple of none or one element: ``()`` switches auto stop off.
     ``config`` is None whenever ``status`` is given: status wins (services.md §3.1).
+    ``additional_properties`` replaces the whole map, and ``rollout`` is what the map now says.
+    ``secrets``: ``()`` takes all away.
     """
 
     description: str | None = None
@@ -63,6 +100,8 @@ class ServiceUpdate:
     additional_properties: JsonObject | None = None
     policy: LoadBalancerPolicy | None = None
     rollout: Rollout | None = None
+    priority: int | None = None
+    secrets: tuple[Secret, ...] | None = None
 
     @property
     def configures(self) -> bool:
@@ -72,5 +111,11 @@ class ServiceUpdate:
     @property
     def describes(self) -> bool:
         """Whether anything changes that no revision holds."""
-        parts = (self.description, self.schedule, self.additional_properties)
+        parts = (
+            self.description,
+            self.schedule,
+            self.additional_properties,
+            self.priority,
+            self.secrets,
+        )
         return any(part is not None for part in parts)

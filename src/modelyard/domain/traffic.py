@@ -44,6 +44,11 @@ class VersionTraffic:
     shadow: int = 0
     revision: int | None = None
 
+    @property
+    def gets_copies(self) -> bool:
+        """Whether it is a shadow: without weight, and named one."""
+        return self.shadow > 0 and self.weight == 0
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceTraffic:

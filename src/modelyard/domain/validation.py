@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from modelyard.domain.config import Schedule
-from modelyard.domain.fields import Fields, JsonObject, Problems
+from modelyard.domain.config import Schedule, VersionConfig
+from modelyard.domain.fields import Fields, Problems
+from modelyard.domain.pools import judge_present, judge_usable, read_pools, remembered_pools
 from modelyard.domain.requests import Facts, ServiceCreate, ServiceUpdate
+from modelyard.domain.rollout import Rollout
+from modelyard.domain.service_properties import read_secrets, read_service_properties
 from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.domain.version_config import read_config
 from modelyard.errors import Problem
@@ -21,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _FORBIDDEN_IN_DESCRIPTION = set("!<>+&\"'")
 _INFER_TYPES = ("real-time", "batch", "edge")
 _DURATION_LIMIT = 10_000
+LOWEST_PRIORITY = 1
 
 _SERVICE_FIELDS = (
     "description",
@@ -43,7 +47,11 @@ CREATE_FIELDS = (
     "subnet_network_id",
     "security_group_id",
 )
-_FIXED_FIELDS = ("service_name", "infer_type", "workspace_id", "vpc_id", "subnet_network_id")
+_NETWORK_FIELDS = ("vpc_id", "subnet_network_id", "security_group_id")
+_FIXED_FIELDS = (
+    *("service_name", "infer_type", "workspace_id", "cluster_id", "pool_name"),
+    *_NETWORK_FIELDS,
+)
 
 
 def read_create(body: object, facts: Facts) -> tuple[ServiceCreate | None, list[Problem]]:
@@ -59,18 +67,32 @@ def read_create(body: object, facts: Facts) -> tuple[ServiceCreate | None, list[
     workspace = fields.text("workspace_id") or "0"
     if workspace != "0":
         problems.invalid("workspace_id", "does not exist", 'Use "0", the default.', "0102")
-    _unsupported_network(fields)
-    _no_pool(fields)
-    config = read_config(fields, facts, required=True)
+    pool = read_pools(fields, facts.pools)
+    if _falls_back(fields):
+        judge_usable(pool, problems)
+    config = read_config(fields, facts, pool, required=True)
+    _network(fields, config)
     schedule = _schedule(fields) or ()
-    properties = _properties(fields)
+    properties, rollout = read_service_properties(fields, facts)
     policy = _policy(fields) or LoadBalancerPolicy.ROUND_ROBIN
-    _unsupported_extras(fields)
+    priority = _priority(fields)
+    secrets = read_secrets(fields)
     if problems.found or name is None or config is None:
         return None, problems.found
-    first = schedule[0] if schedule else None
-    create = ServiceCreate(name, description, workspace, config, first, properties, policy)
-    return create, []
+    return ServiceCreate(
+        name=name,
+        description=description,
+        workspace_id=workspace,
+        config=config,
+        schedule=schedule[0] if schedule else None,
+        additional_properties=properties,
+        policy=policy,
+        rollout=rollout or Rollout(),
+        cluster_id=pool.cluster_id,
+        pool_name=pool.pool_name,
+        priority=priority or LOWEST_PRIORITY,
+        secrets=secrets or (),
+    ), []
 
 
 def read_update(body: object, facts: Facts) -> tuple[ServiceUpdate | None, list[Problem]]:
@@ -88,14 +110,31 @@ def read_update(body: object, facts: Facts) -> tuple[ServiceUpdate | None, list[
     status = fields.text("status", choices=("running", "stopped"))
     # Status wins over config, which is then neither judged nor kept (services.md §3.1).
     ignored = fields.has("status") or _says_nothing(fields.body.get("config"))
-    config = None if ignored else read_config(fields, facts, required=False)
+    config = None if ignored else _read_new_config(fields, facts)
     schedule = _schedule(fields)
-    properties = _properties(fields)
+    properties, rollout = read_service_properties(fields, facts)
     policy = _policy(fields)
-    _unsupported_extras(fields)
+    priority = _priority(fields)
+    secrets = read_secrets(fields)
     if problems.found:
         return None, problems.found
-    return ServiceUpdate(description, status, config, schedule, properties, policy), []
+    return ServiceUpdate(
+        description, status, config, schedule, properties, policy, rollout, priority, secrets
+    ), []
+
+
+def _read_new_config(fields: Fields, facts: Facts) -> tuple[VersionConfig, ...] | None:
+    pool = remembered_pools(facts.present.cluster_id, facts.present.pool_name, facts.pools)
+    if _falls_back(fields):
+        judge_present(pool, fields.problems)
+    return read_config(fields, facts, pool, required=False)
+
+
+def _falls_back(fields: Fields) -> bool:
+    """Whether a version names no pool itself, so that the service's is in force."""
+    config = fields.body.get("config")
+    items = [item for item in config if isinstance(item, dict)] if isinstance(config, list) else []
+    return any(not item.get("cluster_id") and not item.get("pool_name") for item in items)
 
 
 def _root(body: object, problems: Problems) -> Fields | None:
@@ -161,45 +200,22 @@ def _one_schedule(item: Any, problems: Problems) -> Schedule | None:
     return Schedule(unit, duration, kind)
 
 
-def _properties(fields: Fields) -> JsonObject | None:
-    properties = fields.mapping("additional_properties")
-    if properties and properties.get("websocket_upgrade") in (True, "true"):
-        fields.problems.invalid(
-            "additional_properties.websocket_upgrade",
-            "is not supported for this kind of model",
-            "Leave it out or send false.",
-        )
-    return properties
-
-
 def _policy(fields: Fields) -> LoadBalancerPolicy | None:
     choices = [policy.value for policy in LoadBalancerPolicy]
     name = fields.text("load_balancer_policy", choices=choices)
     return LoadBalancerPolicy(name) if name else None
 
 
-def _unsupported_network(fields: Fields) -> None:
-    for key in ("vpc_id", "subnet_network_id", "security_group_id"):
-        if fields.text(key):
-            fields.problems.invalid(key, "own networks are not supported here", "Leave it out.")
+def _priority(fields: Fields) -> int | None:
+    return fields.integer("priority", low=LOWEST_PRIORITY, high=3)
 
 
-def _no_pool(fields: Fields) -> None:
-    # An unknown pool has codes of its own (services.md §3.5).
-    if cluster := fields.text("cluster_id"):
-        fields.problems.invalid(
-            "cluster_id", f"cluster {cluster[:64]!r} does not exist", "Leave it out.", "3547"
-        )
-    if pool := fields.text("pool_name"):
-        fields.problems.invalid(
-            "pool_name", f"pool {pool[:64]!r} does not exist", "Leave it out.", "50015001"
-        )
-
-
-def _unsupported_extras(fields: Fields) -> None:
-    if fields.has("priority") and fields.integer("priority", low=1, high=3) not in (None, 1):
-        fields.problems.invalid(
-            "priority", "pre-emption is not supported yet", "Send 1 or leave it out."
-        )
-    if fields.array("service_secrets"):
-        fields.problems.invalid("service_secrets", "is not supported yet", "Leave it out.")
+def _network(fields: Fields, config: tuple[VersionConfig, ...] | None) -> None:
+    """Own networks: void where every version runs in a dedicated pool, which has its own."""
+    named = [key for key in _NETWORK_FIELDS if fields.text(key)]
+    if config is not None and all(version.pool for version in config):
+        return
+    for key in named:
+        fields.problems.invalid(key, "own networks are not supported here", "Leave it out.")
+    if "vpc_id" in named and "subnet_network_id" not in named:
+        fields.problems.missing("subnet_network_id", "It belongs to vpc_id; leave both out.")

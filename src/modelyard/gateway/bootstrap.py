@@ -46,6 +46,7 @@ _KEPT_STATS = [
             "upstream_rq_5xx",
             "upstream_rq_timeout",
             "upstream_rq_retry",
+            "upstream_rq_pending_overflow",
             "upstream_rq_time",
             "membership_total",
             "membership_healthy",

@@ -19,7 +19,10 @@ def _routed_clusters(routes: Resource) -> Iterator[str]:
     config = route_pb2.RouteConfiguration()
     routes.payload.Unpack(config)
     for host in config.virtual_hosts:
-        yield from (entry.route.cluster for entry in host.routes if entry.route.cluster)
+        for entry in host.routes:
+            if entry.route.cluster:
+                yield entry.route.cluster
+            yield from (mirror.cluster for mirror in entry.route.request_mirror_policies)
     for plugin in config.cluster_specifier_plugins:
         program = lua_pb2.LuaConfig()
         plugin.extension.typed_config.Unpack(program)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
-from envoy.config.core.v3 import address_pb2, config_source_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from modelyard.domain.traffic import Endpoint, LoadBalancerPolicy
+from modelyard.gateway import names
 
 CONNECT_TIMEOUT_S = 2
 # Shorter than the instances keep an idle connection, so that they never close one under a request.
 UPSTREAM_IDLE_S = 4
 _UNLIMITED = 1_000_000
+_SHADOWS = 64
 
 _POLICIES = {
     LoadBalancerPolicy.ROUND_ROBIN: cluster_pb2.Cluster.ROUND_ROBIN,
@@ -42,6 +46,7 @@ def duration(seconds: float) -> Duration:
     return result
 
 
+@cache
 def ads() -> Message:
     """Where Envoy asks for a resource: the one stream it has."""
     source: Message = config_source_pb2.ConfigSource(
@@ -52,6 +57,7 @@ def ads() -> Message:
     return source
 
 
+@cache
 def plain_http() -> AnyMessage:
     """HTTP/1.1 to the instances, connections kept."""
     options = http_protocol_options_pb2.HttpProtocolOptions(
@@ -68,18 +74,22 @@ def plain_http() -> AnyMessage:
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def unlimited() -> Message:
-    """Circuit breakers that never open: Envoy's default allows three retries at a time."""
+@cache
+def at_most(limit: int = _UNLIMITED) -> Message:
+    """Circuit breakers at ``limit`` of everything; by default they never open, where Envoy's own
+    default allows three retries at a time.
+    """
     thresholds = circuit_breaker_pb2.CircuitBreakers.Thresholds(
-        max_connections=UInt32Value(value=_UNLIMITED),
-        max_pending_requests=UInt32Value(value=_UNLIMITED),
-        max_requests=UInt32Value(value=_UNLIMITED),
-        max_retries=UInt32Value(value=_UNLIMITED),
+        max_connections=UInt32Value(value=limit),
+        max_pending_requests=UInt32Value(value=limit),
+        max_requests=UInt32Value(value=limit),
+        max_retries=UInt32Value(value=limit),
     )
     breakers: Message = circuit_breaker_pb2.CircuitBreakers(thresholds=[thresholds])
     return breakers
 
 
+@cache
 def _outliers() -> Message:
     """Take an instance that cannot be reached, or answers 502 to 504 in a row, out for a moment.
 
@@ -102,15 +112,19 @@ def _outliers() -> Message:
     return detection
 
 
-def version_cluster(name: str, policy: LoadBalancerPolicy) -> Message:
-    """The cluster of one model version; its endpoints come separately."""
+def version_cluster(name: str, policy: LoadBalancerPolicy, *, shadow: bool = False) -> Message:
+    """The cluster of one model version; its endpoints come separately.
+
+    Of a ``shadow`` only so many copies are under way at once: the others are dropped, lest one
+    that hangs hold Envoy's memory and connections.
+    """
     cluster: Message = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.EDS,
         eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=ads()),
         connect_timeout=duration(CONNECT_TIMEOUT_S),
         lb_policy=_POLICIES[policy],
-        circuit_breakers=unlimited(),
+        circuit_breakers=at_most(_SHADOWS) if shadow else at_most(),
         outlier_detection=_outliers(),
         ignore_health_on_host_removal=True,
         common_lb_config=cluster_pb2.Cluster.CommonLbConfig(
@@ -134,7 +148,7 @@ def pipe_cluster(name: str, path: str, options: AnyMessage) -> Message:
         name=name,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=duration(CONNECT_TIMEOUT_S),
-        circuit_breakers=unlimited(),
+        circuit_breakers=at_most(),
         load_assignment=endpoint_pb2.ClusterLoadAssignment(
             cluster_name=name,
             endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[member])],
@@ -142,6 +156,13 @@ def pipe_cluster(name: str, path: str, options: AnyMessage) -> Message:
         typed_extension_protocol_options={HTTP_OPTIONS: options},
     )
     return cluster
+
+
+def _identity(instance_id: str) -> Message:
+    """Metadata by which the request log names the instance; it costs no header."""
+    name = Struct(fields={names.INSTANCE: Value(string_value=instance_id)})
+    metadata: Message = base_pb2.Metadata(filter_metadata={names.ENDPOINT_METADATA: name})
+    return metadata
 
 
 def assignment(name: str, endpoints: Sequence[Endpoint]) -> Message:
@@ -156,6 +177,7 @@ def assignment(name: str, endpoints: Sequence[Endpoint]) -> Message:
                 )
             ),
             load_balancing_weight=UInt32Value(value=1),
+            metadata=_identity(endpoint.instance_id),
         )
         for endpoint in sorted(set(endpoints), key=lambda found: (found.host, found.port))
     ]

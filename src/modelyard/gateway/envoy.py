@@ -19,6 +19,7 @@ import structlog
 
 from modelyard import processes
 from modelyard.errors import Unavailable
+from modelyard.gateway.access_log import FLUSH_MS
 from modelyard.gateway.bootstrap import bootstrap
 from modelyard.gateway.stats import Admin
 from modelyard.processes import ProcessIdentity
@@ -169,6 +170,7 @@ class EnvoyProcess:
         workers = settings.gateway_workers or len(os.sched_getaffinity(0))
         argv = [find_binary(), "-c", str(config), "--log-level", "warn"]
         argv += ["--concurrency", str(workers), "--disable-hot-restart", "--drain-time-s", "5"]
+        argv += ["--file-flush-interval-msec", str(FLUSH_MS)]
         try:
             self._process = processes.spawn_detached(
                 argv,

@@ -24,7 +24,7 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import (
 )
 from google.protobuf.json_format import ParseDict
 
-from modelyard.gateway import names
+from modelyard.gateway import access_log, names
 from modelyard.gateway.replies import local_replies
 from modelyard.gateway.resources import Resource, resource
 from modelyard.iam.claims import ISSUER
@@ -85,7 +85,13 @@ def _scoped_routes() -> dict[str, object]:
     }
 
 
-def _filters(body_limit: int) -> list[dict[str, object]]:
+def _filters(settings: Settings) -> list[dict[str, object]]:
+    router: dict[str, object] = {
+        "@type": f"{_TYPES}.filters.http.router.v3.Router",
+        "suppress_envoy_headers": True,
+    }
+    if settings.request_log_mb:
+        router["upstream_log"] = [access_log.breaks(settings.request_log)]
     return [
         {
             "name": names.AUTHENTICATION,
@@ -98,16 +104,10 @@ def _filters(body_limit: int) -> list[dict[str, object]]:
             "name": names.BUFFER_FILTER,
             "typed_config": {
                 "@type": f"{_TYPES}.filters.http.buffer.v3.Buffer",
-                "max_request_bytes": body_limit,
+                "max_request_bytes": settings.prediction_body_limit,
             },
         },
-        {
-            "name": "envoy.filters.http.router",
-            "typed_config": {
-                "@type": f"{_TYPES}.filters.http.router.v3.Router",
-                "suppress_envoy_headers": True,
-            },
-        },
+        {"name": "envoy.filters.http.router", "typed_config": router},
     ]
 
 
@@ -117,7 +117,10 @@ def _connection_manager(settings: Settings) -> dict[str, object]:
         "stat_prefix": names.LISTENER,
         "scoped_routes": _scoped_routes(),
         "early_header_mutation_extensions": [_scope_of_request()],
-        "http_filters": _filters(settings.prediction_body_limit),
+        "http_filters": _filters(settings),
+        "access_log": (
+            [access_log.predictions(settings.request_log)] if settings.request_log_mb else []
+        ),
         "local_reply_config": local_replies(),
         "server_name": "modelyard",
         "server_header_transformation": "OVERWRITE",

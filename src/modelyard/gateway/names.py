@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 CONTROL_PLANE = "control-plane"
 """Cluster, scope and routes of everything that is not a prediction."""
 
@@ -23,6 +26,9 @@ REVISION_HEADER = "x-modelyard-revision"
 NOT_COMPUTED_HEADER = "x-modelyard-not-computed"
 """An instance answers with it, as ``1``, to a request that it never gave to the model."""
 
+SHADOW_HEADER = "x-modelyard-shadow"
+"""A copy for a shadow carries it, as ``1``: a model with side effects may want to know."""
+
 TOKEN_HEADER = "x-auth-token"  # noqa: S105
 INFERS = "/v1/infers"
 
@@ -31,7 +37,53 @@ BUFFER_FILTER = "envoy.filters.http.buffer"
 CLAIMS = "claims"
 """Key of the token's content in the metadata of ``JWT_FILTER``."""
 
+PREDICT = "predict"
+"""Name of the routes that lead a prediction to an instance."""
 
-def cluster_name(service_id: str, model_id: str) -> str:
-    """Name of the cluster of one model version of a service."""
-    return f"{service_id}/{model_id}"
+UNSERVED = "unserved/"
+"""Beginning of the name of a serving service's route that has no version to lead to; the
+service's id follows."""
+
+ENDPOINT_METADATA = "modelyard"
+INSTANCE = "instance"
+"""Under these the metadata of an endpoint names its instance."""
+
+SHADOW = "shadow"
+"""The variant that gets copies of predictions only."""
+
+_VARIANT = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterName:
+    """What the name of a version's cluster says."""
+
+    service_id: str
+    model_id: str
+    variant: str = ""
+
+    @property
+    def shadow(self) -> bool:
+        """Whether only copies of predictions go there."""
+        return self.variant == SHADOW or self.variant.startswith(f"{SHADOW}-")
+
+
+def cluster_name(service_id: str, model_id: str, variant: str = "", *, shadow: bool = False) -> str:
+    """Name of the cluster of one model version of a service.
+
+    A ``shadow`` has a cluster of its own, so that what it does never counts as a prediction.
+    Raises ``ValueError`` for a variant that is not of letters, digits, ``_`` and ``-``.
+    """
+    if variant and not _VARIANT.fullmatch(variant):
+        raise ValueError(f"bad variant: {variant!r}")
+    if shadow and not ClusterName("", "", variant).shadow:
+        variant = f"{SHADOW}-{variant}" if variant else SHADOW
+    plain = f"{service_id}/{model_id}"
+    return f"{plain}@{variant}" if variant else plain
+
+
+def parse_cluster(name: str) -> ClusterName | None:
+    """The inverse of ``cluster_name``; None for clusters that are no version's."""
+    service_id, slash, rest = name.partition("/")
+    model_id, _, variant = rest.partition("@")
+    return ClusterName(service_id, model_id, variant) if slash else None

@@ -13,6 +13,7 @@ from modelyard.gateway.cache import Cache, RefusedError
 from modelyard.gateway.check import require_consistent
 from modelyard.gateway.envoy import EnvoyProcess
 from modelyard.gateway.listener import authentication, public_listener
+from modelyard.gateway.request_log import RequestLog
 from modelyard.gateway.resources import Key, Kind, Resource
 from modelyard.gateway.retirement import LINGER_S, Retirement
 from modelyard.gateway.snapshot import (
@@ -25,6 +26,7 @@ from modelyard.gateway.stats import Admin
 from modelyard.gateway.stream import Sent
 from modelyard.gateway.xds import XdsServer
 from modelyard.settings import Settings
+from modelyard.steps import Step, reached
 
 _ACK_S = 10.0
 _READY_S = 60.0  # with thousands of services the first configuration takes seconds
@@ -53,6 +55,7 @@ class EnvoyGateway:
             self._cache, settings.xds_socket, settings.prediction_timeout + LINGER_S
         )
         self._envoy = EnvoyProcess(settings)
+        self.requests = RequestLog(settings.request_log, settings.request_log_mb, self._envoy.admin)
         self._snapshots: dict[str, Snapshot] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._retirement = Retirement(self._cache, self._clusters)
@@ -143,17 +146,18 @@ class EnvoyGateway:
                 self._cache.apply([before])
             raise
 
-    async def publish(self, traffic: ServiceTraffic) -> None:
+    async def publish(self, traffic: ServiceTraffic) -> str:
         """Put ``traffic`` in force: clusters first, then routes, then what is no longer used.
 
-        Returns after Envoy's acknowledgement, at once when it has this very content. Raises
+        Returns the version of the routing that Envoy has acknowledged, a digest; at once when it
+        has this very content. Raises
         ``GatewayTimeout`` when Envoy does not acknowledge in time (the traffic stays and reaches
         it when it comes back) and ``InternalFailure`` when it refuses (the traffic before stays).
         """
         snapshot = self._snapshot(traffic)
         async with self._lock(traffic.service_id):
             if self._cache.in_force(_wanted(snapshot)):
-                return
+                return snapshot.routing_version
             before = self._snapshots.get(traffic.service_id)
             self._snapshots[traffic.service_id] = snapshot
             self._retirement.define(snapshot.name, clusters_of(snapshot))
@@ -169,6 +173,7 @@ class EnvoyGateway:
                 raise
             finally:
                 self._retirement.schedule(traffic.service_id, traffic.timeout_s)
+            return snapshot.routing_version
 
     async def withdraw(self, service_id: str) -> None:
         """Forget the service: its address answers 404 from now on (inference.md §1.6).
@@ -181,6 +186,7 @@ class EnvoyGateway:
             self._cache.apply(remove=[scope])
             try:
                 await self._acknowledged(service_id, {scope: None})
+                reached(Step.GATEWAY_WITHDRAW)
                 if before is not None and before.instances:
                     await asyncio.sleep(_SETTLE_S)
             finally:
@@ -200,9 +206,13 @@ class EnvoyGateway:
         return lock
 
     async def _put(self, snapshot: Snapshot) -> None:
-        for step in (snapshot.targets, snapshot.routing):
-            self._cache.apply(step)
-            await self._acknowledged(snapshot.name, _wanted(step))
+        for part, step in (
+            (snapshot.targets, Step.GATEWAY_TARGETS),
+            (snapshot.routing, Step.GATEWAY_PUBLISH),
+        ):
+            self._cache.apply(part)
+            await self._acknowledged(snapshot.name, _wanted(part))
+            reached(step)
 
     async def _acknowledged(self, name: str, wanted: Mapping[Key, str | None]) -> None:
         try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 
+from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.config.route.v3 import route_components_pb2 as route
 from envoy.config.route.v3 import route_pb2
@@ -17,11 +19,12 @@ from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.router.cluster_specifiers.lua.v3 import lua_pb2
 from envoy.type.matcher.v3 import metadata_pb2, regex_pb2, string_pb2, value_pb2
+from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value, UInt64Value
 
-from modelyard.domain.traffic import LoadBalancerPolicy, ServiceTraffic
+from modelyard.domain.traffic import LoadBalancerPolicy, ServiceTraffic, VersionTraffic
 from modelyard.gateway import names
 from modelyard.gateway.clusters import duration, packed
 from modelyard.gateway.split import Weighted, lua_program
@@ -30,8 +33,13 @@ _OTHER_HOST = "envoy.retry_host_predicates.previous_hosts"
 _SPLIT = "split"
 _IDLE_BEYOND_TIMEOUT_S = 60.0
 _ENVOY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
-# What callers may not show an instance: their token, and the mark of the platform's own checks.
-_SECRET_HEADERS = (names.TOKEN_HEADER, "x-subject-token", "x-modelyard-health")
+# What callers may not show an instance: their token, and marks that only the platform sets.
+_SECRET_HEADERS = (
+    names.TOKEN_HEADER,
+    "x-subject-token",
+    "x-modelyard-health",
+    names.SHADOW_HEADER,
+)
 _CONTROL_PLANE_TIMEOUT_S = 300.0
 
 
@@ -76,6 +84,7 @@ def _refusal(name: str, match: Message, answer: Message, *headers: Message) -> M
     return result
 
 
+@cache
 def _retries(retry_resets: bool) -> Message:
     """Repeat elsewhere what no instance has begun, or (``retry_resets``) has not answered."""
     causes = ["connect-failure", "refused-stream", "reset-before-request", "retriable-headers"]
@@ -99,6 +108,13 @@ def _retries(retry_resets: bool) -> Message:
     return policy
 
 
+def version_cluster_name(service_id: str, version: VersionTraffic) -> str:
+    """Name of the cluster of ``version``."""
+    return names.cluster_name(
+        service_id, version.model_id, version.variant, shadow=version.gets_copies
+    )
+
+
 def shares(traffic: ServiceTraffic) -> list[tuple[str, int]]:
     """(cluster, weight) of the versions that get requests now (inference.md §1.4).
 
@@ -108,9 +124,44 @@ def shares(traffic: ServiceTraffic) -> list[tuple[str, int]]:
     weighted = [version for version in traffic.versions if version.weight > 0]
     ready = [version for version in weighted if version.endpoints]
     return [
-        (names.cluster_name(traffic.service_id, version.model_id), version.weight)
+        (version_cluster_name(traffic.service_id, version), version.weight)
         for version in ready or weighted
     ]
+
+
+def _mirrors(traffic: ServiceTraffic) -> list[Message]:
+    """Copies of a share of the predictions, to versions without weight that have instances.
+
+    A copy is sent once and not repeated; what becomes of it, the prediction does not notice.
+    """
+    mark = mutation_rules_pb2.HeaderMutation(append=_set_header(names.SHADOW_HEADER, "1"))
+    return [
+        route.RouteAction.RequestMirrorPolicy(
+            cluster=version_cluster_name(traffic.service_id, version),
+            runtime_fraction=base_pb2.RuntimeFractionalPercent(
+                default_value=percent_pb2.FractionalPercent(numerator=version.shadow)
+            ),
+            disable_shadow_host_suffix_append=True,
+            request_headers_mutations=[mark],
+        )
+        for version in traffic.versions
+        if version.gets_copies and version.endpoints
+    ]
+
+
+def _revision(traffic: ServiceTraffic) -> str:
+    """The value of the revision's header: a number, or an expression that picks one by version."""
+    own = {
+        version_cluster_name(traffic.service_id, version): version.revision
+        for version in traffic.versions
+        if version.revision not in (None, traffic.revision) and version.weight > 0
+    }
+    if not own:
+        return str(traffic.revision)
+    choice = f'"{traffic.revision}"'
+    for cluster, number in own.items():
+        choice = f'xds.cluster_name == "{cluster}" ? "{number}" : {choice}'
+    return f"%CEL({choice})%"
 
 
 def _splitter(targets: Weighted) -> Message:
@@ -139,6 +190,7 @@ def _forward(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
         idle_timeout=duration(traffic.timeout_s + _IDLE_BEYOND_TIMEOUT_S),
         retry_policy=_retries(retry_resets),
         hash_policy=hashing,
+        request_mirror_policies=_mirrors(traffic),
     )
     return action
 
@@ -158,11 +210,11 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
     forward = _forward(traffic, targets, retry_resets)
     predictions: list[Message] = [
         route.Route(
-            name="predict",
+            name=names.PREDICT,
             match=match,
             route=forward,
             request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS, *_SECRET_HEADERS],
-            response_headers_to_add=[_set_header(names.REVISION_HEADER, str(traffic.revision))],
+            response_headers_to_add=[_set_header(names.REVISION_HEADER, _revision(traffic))],
             response_headers_to_remove=[names.NOT_COMPUTED_HEADER],
             request_body_buffer_limit=UInt64Value(value=traffic.body_limit),
         )
@@ -183,20 +235,23 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
 
 def _idle(traffic: ServiceTraffic) -> list[Message]:
     """Answers of a service that takes no predictions now."""
+    name = "idle"
     if traffic.serving:
+        name = f"{names.UNSERVED}{traffic.service_id}"
         message = f"Service {traffic.service_id} has no model version that carries traffic."
         answer = _answer(503, "4302", message)
     else:
         message = f"Service {traffic.service_id} is not running. Start it, then try again."
         answer = _answer(400, "4203", message)
     match = route.RouteMatch(prefix="/", dynamic_metadata=[_project_is(traffic.project_id)])
-    return [_refusal("idle", match, answer)]
+    return [_refusal(name, match, answer)]
 
 
-def _strangers() -> list[Message]:
+@cache
+def _strangers() -> tuple[Message, ...]:
     """Answers to tokens of another project, and to those of none (iam.md §5)."""
     some_project = _token_project(value_pb2.ValueMatcher(present_match=True))
-    return [
+    return (
         _refusal(
             "foreign",
             route.RouteMatch(prefix="/", dynamic_metadata=[some_project]),
@@ -207,7 +262,7 @@ def _strangers() -> list[Message]:
             route.RouteMatch(prefix="/"),
             _answer(401, "0212", "The token has no project. Ask for one with scope.project."),
         ),
-    ]
+    )
 
 
 def _body_limit(limit: int) -> AnyMessage:

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from envoy.config.route.v3 import scoped_route_pb2
 
-from modelyard.domain.traffic import ServiceTraffic
+from modelyard.domain.traffic import Endpoint, LoadBalancerPolicy, ServiceTraffic
 from modelyard.gateway import names
 from modelyard.gateway.clusters import assignment, version_cluster
 from modelyard.gateway.resources import Kind, Resource, resource
-from modelyard.gateway.routes import control_plane_routes, service_routes
+from modelyard.gateway.routes import control_plane_routes, service_routes, version_cluster_name
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Every resource of one scope, in the two steps in which they are published.
 
-    ``targets``: clusters and endpoints, which must be in force before ``routing`` (scope and
-    routes) may name them. ``instances``: host and port of everything that can get a request.
+    ``targets``: clusters and endpoints, which must be in force before ``routing`` (scope,
+    then routes) may name them. ``instances``: host and port of everything that can get a request.
     """
 
     name: str
     targets: tuple[Resource, ...]
     routing: tuple[Resource, ...]
     instances: frozenset[tuple[str, int]] = frozenset()
+
+    @property
+    def routing_version(self) -> str:
+        """A digest that differs whenever requests are led differently."""
+        return self.routing[-1].version
 
     def __iter__(self) -> Iterator[Resource]:
         yield from self.targets
@@ -45,21 +51,35 @@ def _scope(name: str, service_key: str) -> Resource:
     )
 
 
+# Most updates leave most versions as they are.
+@lru_cache(maxsize=4096)
+def _targets(
+    name: str, policy: LoadBalancerPolicy, shadow: bool, endpoints: tuple[Endpoint, ...]
+) -> tuple[Resource, Resource]:
+    """The cluster of one version, and its endpoints."""
+    cluster = resource(name, version_cluster(name, policy, shadow=shadow))
+    members = resource(name, assignment(name, endpoints), depends_on=cluster.version)
+    return cluster, members
+
+
+@lru_cache(maxsize=4096)
+def _service_scope(service_id: str) -> Resource:
+    return _scope(service_id, service_id)
+
+
 def service_snapshot(traffic: ServiceTraffic, *, retry_resets: bool) -> Snapshot:
     """All that Envoy must know of one service (envoy.md, Configuration path)."""
     service_id = traffic.service_id
     targets: list[Resource] = []
     versions = traffic.versions if traffic.serving else ()
     for version in versions:
-        name = names.cluster_name(service_id, version.model_id)
-        cluster = resource(name, version_cluster(name, traffic.policy))
-        members = resource(name, assignment(name, version.endpoints), depends_on=cluster.version)
-        targets += [cluster, members]
+        name = version_cluster_name(service_id, version)
+        targets += _targets(name, traffic.policy, version.gets_copies, version.endpoints)
     routes = resource(service_id, service_routes(traffic, retry_resets))
     return Snapshot(
         service_id,
         tuple(targets),
-        (_scope(service_id, service_id), routes),
+        (_service_scope(service_id), routes),
         frozenset((end.host, end.port) for version in versions for end in version.endpoints),
     )
 

@@ -26,8 +26,11 @@ def smooth_order(weights: Sequence[int]) -> list[int]:
     current = [0] * len(shares)
     order = []
     for _ in range(total):
-        current = [have + share for have, share in zip(current, shares, strict=True)]
-        chosen = max(range(len(current)), key=lambda index: (current[index], -index))
+        chosen, most = 0, -total
+        for index, share in enumerate(shares):
+            current[index] += share
+            if current[index] > most:
+                chosen, most = index, current[index]
         current[chosen] -= total
         order.append(chosen)
     return order

@@ -14,12 +14,17 @@ from modelyard.gateway import names
 _LINE = re.compile(
     r"^cluster\.(?P<cluster>[^.]+/[^.]+)\.(?P<stat>upstream_rq_\w+): (?P<value>\d+)$"
 )
-_COUNTERS = "upstream_rq_(total|active|2xx|4xx|5xx|timeout|retry)"
+_COUNTERS = "upstream_rq_(total|active|2xx|4xx|5xx|timeout|retry|pending_overflow)"
+_LATENCY = re.compile(r"^cluster\.(?P<cluster>[^.]+/[^.]+)\.upstream_rq_time: (?P<quantiles>P.*)$")
+_QUANTILE = re.compile(r"P(?P<percent>[\d.]+)\([^,]+,(?P<ms>[\d.]+)\)")
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStats:
-    """Requests of one model version since Envoy started; ``active`` are unanswered now."""
+    """Requests of one model version since Envoy started; ``active`` are unanswered now.
+
+    ``overflows`` were not sent because too many were under way; they count as server errors, too.
+    """
 
     total: int = 0
     active: int = 0
@@ -28,6 +33,7 @@ class ClusterStats:
     server_errors: int = 0
     timeouts: int = 0
     retries: int = 0
+    overflows: int = 0
 
 
 _FIELDS = {
@@ -38,6 +44,7 @@ _FIELDS = {
     "upstream_rq_5xx": "server_errors",
     "upstream_rq_timeout": "timeouts",
     "upstream_rq_retry": "retries",
+    "upstream_rq_pending_overflow": "overflows",
 }
 
 
@@ -49,6 +56,18 @@ def parse(text: str) -> dict[str, ClusterStats]:
         if match and match["stat"] in _FIELDS:
             found.setdefault(match["cluster"], {})[_FIELDS[match["stat"]]] = int(match["value"])
     return {cluster: ClusterStats(**values) for cluster, values in found.items()}
+
+
+def parse_latencies(text: str) -> dict[str, dict[float, float]]:
+    """Of the same answer: latency in ms by percent of the requests, by cluster."""
+    found = {}
+    for line in text.splitlines():
+        if match := _LATENCY.match(line):
+            found[match["cluster"]] = {
+                float(one["percent"]): float(one["ms"])
+                for one in _QUANTILE.finditer(match["quantiles"])
+            }
+    return found
 
 
 class Admin:
@@ -83,10 +102,20 @@ class Admin:
             return False
 
     async def clusters(self, service_id: str | None = None) -> dict[str, ClusterStats]:
-        """Counters by cluster (``{service_id}/{model_id}``), of one service or of all."""
+        """Counters by cluster (``names.cluster_name``), of one service or of all."""
         which = f"{re.escape(service_id)}/" if service_id else "[^.]+/"
         text = await self.get("/stats", filter=rf"^cluster\.{which}[^.]+\.{_COUNTERS}$")
         return parse(text)
+
+    async def shadow_latencies(self) -> dict[str, dict[float, float]]:
+        """Latencies of all shadows since Envoy started, as ``parse_latencies`` gives them.
+
+        Envoy sums them up once a minute.
+        """
+        which = rf"[^.]+/[^.]+@{names.SHADOW}[^.]*"
+        return parse_latencies(
+            await self.get("/stats", filter=rf"^cluster\.{which}\.upstream_rq_time$")
+        )
 
     async def active_requests(self, clusters: Iterable[str]) -> int:
         """Requests under way to these clusters of one service or several."""

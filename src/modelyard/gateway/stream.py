@@ -197,6 +197,9 @@ class Stream:
             else:
                 response.resources.add(name=name, version=found.version, resource=found.payload)
                 items.append((found.key, found.version))
+        for key, _ in items:
+            # What Envoy said of it before holds no longer, and nobody may count on it.
+            self._has.pop(key, None)
         self._unacknowledged[response.nonce] = items
         self._sent.responses += 1
         self._sent.resources += len(response.resources)

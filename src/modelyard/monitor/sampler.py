@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from modelyard.clock import Clock
 from modelyard.monitor.rate import CallRate
+from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter
 from modelyard.steps import Step
 from modelyard.store.database import Database
@@ -19,13 +20,32 @@ PERIOD_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Requests of one model version since the gateway started."""
+    """Requests of one variant of a model version since the gateway started."""
 
     total: int
     failed: int
 
 
-def deltas(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> dict[str, tuple[int, int]]:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Whose counter it is. Variants are counted apart, since each may begin anew by itself."""
+
+    service_id: str
+    model_id: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at the gateway's counters; ``shadows`` by service and model."""
+
+    predictions: Mapping[Source, Reading]
+    shadows: Mapping[tuple[str, str], ShadowReading]
+
+
+def deltas(
+    before: Mapping[Source, Reading], now: Mapping[Source, Reading]
+) -> dict[Source, tuple[int, int]]:
     """What was added since; a counter that went down began anew (pure)."""
     added = {}
     for key, reading in now.items():
@@ -40,7 +60,8 @@ def deltas(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> dict[st
 class Sampler:
     """Adds new predictions to the counters every few seconds (services.md §9.3).
 
-    ``read`` gives totals by ``{service_id}/{model_id}``. The first reading after a start of the
+    Calls of all variants of a model count for the model, and copies for shadows for nothing: these
+    go to ``shadows``. The first reading after a start of the
     control plane is only remembered: it counts from when Envoy started, and most of that is in
     the database already. Calls made while no control plane ran are not counted.
     """
@@ -51,14 +72,16 @@ class Sampler:
         clock: Clock,
         meter: UsageMeter,
         rate: CallRate,
-        read: Callable[[], Awaitable[Mapping[str, Reading]]],
+        shadows: ShadowMeter,
+        read: Callable[[], Awaitable[Sample]],
     ) -> None:
         self._database = database
         self._clock = clock
         self._meter = meter
         self._rate = rate
+        self._shadows = shadows
         self._read = read
-        self._last: Mapping[str, Reading] | None = None
+        self._last: Mapping[Source, Reading] | None = None
 
     async def sample(self) -> None:
         """One reading of everything."""
@@ -69,16 +92,17 @@ class Sampler:
             living = [pid for pid in pids if pid]
         await self._meter.sample(living)
         now = await self._read()
+        self._shadows.set(now.shadows)
         if self._last is not None:
-            await self._add(deltas(self._last, now))
-        self._last = dict(now)
+            await self._add(deltas(self._last, now.predictions))
+        self._last = dict(now.predictions)
 
-    async def _add(self, added: Mapping[str, tuple[int, int]]) -> None:
+    async def _add(self, added: Mapping[Source, tuple[int, int]]) -> None:
         if not added:
             return
         async with self._database.write(Step.COUNTERS) as session:
-            for key, (total, failed) in added.items():
-                service_id, _, model_id = key.partition("/")
+            for source, (total, failed) in added.items():
+                service_id, model_id = source.service_id, source.model_id
                 self._rate.add(service_id, total, self._clock.now_ms())
                 counter = await session.get(Counter, (service_id, model_id))
                 if counter is None:

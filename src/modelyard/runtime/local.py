@@ -16,6 +16,7 @@ from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime import folders, health, logfiles, sweep
 from modelyard.runtime.folders import FrontState, InstanceFolder
+from modelyard.steps import Step, reached
 from modelyard_instance.environment import base_environment
 
 PROBE_TIMEOUT_S = 2.0
@@ -76,20 +77,25 @@ class LocalRuntime:
                 return
             log_file = logfiles.place(self._logs_dir, spec.service_id, spec.instance_id)
             folder = folders.create(self._instances_dir, log_file, spec)
+            reached(Step.INSTANCE_FOLDER)
             known = self._known[spec.instance_id] = _Known(folder)
             # Threads end, so nothing here may rely on PDEATHSIG; the front sets none for itself.
             process = await asyncio.to_thread(self._launch, folder)
             self._watch(known, process)
 
     async def probe(self, instance_id: str) -> InstanceReport | None:
-        """Look at the instance now; None when nothing is known of this id.
+        """Look at the instance now; None when nothing is known of this id, or nothing of a process.
 
         A living process that does not answer within two seconds keeps the phase it last wrote,
         with a message that says so: the caller counts how often that may happen.
         """
         self._adopt()
         known = self._known.get(instance_id)
-        return None if known is None else await self._report(known)
+        if known is None:
+            return None
+        report = await self._report(known)
+        # The control plane died around the launch: that is no failure of the instance's own.
+        return None if known.process is None else report
 
     async def drain(self, instance_id: str) -> None:
         """SIGTERM: the front serves what still comes until it is quiet, then exits."""
@@ -97,6 +103,7 @@ class LocalRuntime:
         known = self._known.get(instance_id)
         if known is not None and known.process is not None:
             processes.send(known.process, signal.SIGTERM)
+            reached(Step.INSTANCE_DRAIN)
 
     async def stop(self, instance_id: str) -> None:
         """End front, worker and everything they started; remove the folder, keep the log."""
@@ -112,7 +119,9 @@ class LocalRuntime:
             if known.process is not None:
                 await processes.wait_gone(known.process, _GONE_TIMEOUT_S)
                 processes.reap(known.process.pid)
+            reached(Step.INSTANCE_STOP)
             await asyncio.to_thread(known.folder.remove)
+            reached(Step.INSTANCE_REMOVE)
             spare = frozenset(self._known)
             await asyncio.to_thread(
                 logfiles.prune, known.folder.log_file.parent, logfiles.KEPT_PER_SERVICE, spare
@@ -158,7 +167,9 @@ class LocalRuntime:
             cwd=folder.path,
             log=folder.launch_log,
         )
+        reached(Step.INSTANCE_START)
         folder.record(process)
+        reached(Step.INSTANCE_LAUNCHED)
         return process
 
     def _watch(self, known: _Known, process: ProcessIdentity) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CursorResult, or_, update
+from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.store.tables.service import Service
@@ -39,6 +39,23 @@ async def hold(session: AsyncSession, service_id: str, token: str, now: int) -> 
     )
     if await _changed(session, statement) != 1:
         raise LeaseLostError(service_id)
+
+
+async def held(session: AsyncSession, service_id: str, token: str) -> Service:
+    """The service's row as it is now, ours until the transaction ends.
+
+    Raises ``LeaseLostError``.
+    """
+    statement = (
+        select(Service)
+        .where(Service.id == service_id, Service.lock_token == token)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    service = (await session.scalars(statement)).one_or_none()
+    if service is None:
+        raise LeaseLostError(service_id)
+    return service
 
 
 async def release(session: AsyncSession, service_id: str, token: str) -> None:

@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.rollout import Rollout
+from modelyard.domain.tags import Tag
 from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.store.paging import Page
+from modelyard.store.pools import in_cluster
 from modelyard.store.state import StoredRevision, stored_revision
 from modelyard.store.tables.service import (
     Counter,
@@ -22,13 +24,17 @@ from modelyard.store.tables.service import (
     Service,
     UpdateLog,
 )
+from modelyard.store.tags import tagged
 
 _ID = re.compile(r"[0-9a-f-]{36}")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceFilter:
-    """What a list asks for (services.md §9.1); None: no restriction. ``name`` matches in part."""
+    """What a list asks for (services.md §9.1); None: no restriction. ``name`` matches in part.
+
+    ``tags``: every element must hold, by one of its tags.
+    """
 
     service_id: str | None = None
     name: str | None = None
@@ -36,6 +42,8 @@ class ServiceFilter:
     workspace_id: str | None = None
     infer_type: str | None = None
     status: str | None = None
+    cluster_id: str | None = None
+    tags: Sequence[Sequence[Tag]] = ()
 
 
 SORT_COLUMNS = {
@@ -89,6 +97,10 @@ def _filtered(statement: Select[tuple[Service]], wanted: ServiceFilter) -> Selec
             statement = statement.where(column == value)
     if wanted.name:
         statement = statement.where(Service.name.icontains(wanted.name, autoescape=True))
+    if wanted.cluster_id:
+        statement = statement.where(in_cluster(wanted.cluster_id))
+    for readings in wanted.tags:
+        statement = statement.where(tagged(readings))
     if wanted.model_id:
         statement = statement.join(
             RevisionModel,
@@ -184,10 +196,21 @@ async def counters(
     return {(c.service_id, c.model_id): (c.invocations, c.failures) for c in rows}
 
 
-async def last_update_time(session: AsyncSession, service_id: str) -> int:
-    """The key (ms) of the newest update log; 0 before the first."""
-    statement = select(func.max(UpdateLog.update_time)).where(UpdateLog.service_id == service_id)
-    return await session.scalar(statement) or 0
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The highest number of a service's revisions and of its updates' keys (ms); 0: none yet."""
+
+    revision: int
+    update_time: int
+
+
+async def last_of(session: AsyncSession, service_id: str) -> Last:
+    """What the next revision and the next update have to exceed."""
+    revision = select(func.max(Revision.number)).where(Revision.service_id == service_id)
+    update = select(func.max(UpdateLog.update_time)).where(UpdateLog.service_id == service_id)
+    statement = select(revision.scalar_subquery(), update.scalar_subquery())
+    number, update_time = (await session.execute(statement)).one()
+    return Last(number or 0, update_time or 0)
 
 
 async def revision_configs(

@@ -13,12 +13,14 @@ from modelyard.domain.observed import (
     Desired,
     Failure,
     Instance,
+    Kept,
     RevisionTarget,
     Stage,
+    Step,
     VersionTarget,
     Wanted,
 )
-from modelyard.domain.rollout import Rollout
+from modelyard.domain.rollout import Guard, Rollout
 from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Instance as InstanceRow
@@ -53,12 +55,13 @@ class ServiceState:
             Instance(
                 instance_id=row.id,
                 model_id=row.model_id,
+                slot=row.slot,
                 fingerprint=row.fingerprint,
                 stage=Stage(row.stage),
                 created_at=row.created_at,
                 since=row.since,
                 grace_ms=row.grace_ms,
-                served=row.served,
+                served_at=row.served_at,
             )
             for row in self.rows.values()
         )
@@ -73,21 +76,46 @@ class ServiceState:
             live=self._maybe(service.live_revision),
             since=service.wished_at,
             given_up=service.given_up,
+            kept=self._kept,
+            step=self._step,
+            rejected=service.rollout_rejected,
         )
+
+    @property
+    def guard(self) -> Guard | None:
+        """Who watches over the way to the desired revision; None: nobody, or it is the live one."""
+        service = self.service
+        if service.live_revision in (None, service.desired_revision):
+            return None
+        return self.revisions[service.desired_revision].rollout.guard
+
+    @property
+    def _step(self) -> Step | None:
+        guard, number = self.guard, self.service.rollout_step
+        if guard is None or number >= len(guard.steps):
+            return None
+        before = guard.steps[number - 1] if number else 0
+        return Step(guard.steps[number], before, self.service.rollout_since is not None)
+
+    @property
+    def _kept(self) -> Kept | None:
+        revision = self._maybe(self.service.kept_revision)
+        return Kept(revision, self.service.kept_until or 0) if revision else None
 
     def _maybe(self, number: int | None) -> RevisionTarget | None:
         return None if number is None else self.target(number)
 
     def target(self, number: int) -> RevisionTarget:
-        return RevisionTarget(
-            number, tuple(version_target(c) for c in self.revisions[number].config)
-        )
+        revision = self.revisions[number]
+        versions = tuple(version_target(config) for config in revision.config)
+        return RevisionTarget(number, versions, revision.rollout.keep_former_s * 1000)
 
 
 def version_target(config: VersionConfig) -> VersionTarget:
     """What the planner needs of a version's configuration."""
     return VersionTarget(
         model_id=config.model_id,
+        slot=config.slot,
         fingerprint=config.fingerprint,
         count=config.instance_count,
         weight=config.weight,
@@ -95,6 +123,7 @@ def version_target(config: VersionConfig) -> VersionTarget:
         max_unavailable=config.max_unavailable,
         start_timeout_ms=config.deploy_timeout_s * 1000,
         grace_ms=config.grace_s * 1000,
+        shadow=config.shadow,
     )
 
 
@@ -106,12 +135,17 @@ def stored_revision(row: Revision) -> StoredRevision:
     )
 
 
-async def load_state(session: AsyncSession, service_id: str, now: int) -> ServiceState | None:
-    """The service with its revisions, living instances, recent failures and models."""
-    service = await session.get(Service, service_id, populate_existing=True)
-    if service is None:
-        return None
-    numbers = {service.desired_revision, service.serving_revision, service.live_revision} - {None}
+async def load_state(session: AsyncSession, service: Service, now: int) -> ServiceState:
+    """``service``, a row of this session, with its revisions, living instances, recent failures
+    and models.
+    """
+    service_id = service.id
+    numbers = {
+        service.desired_revision,
+        service.serving_revision,
+        service.live_revision,
+        service.kept_revision,
+    } - {None}
     revisions = await session.scalars(
         select(Revision).where(Revision.service_id == service_id, Revision.number.in_(numbers))
     )
@@ -128,6 +162,7 @@ async def load_state(session: AsyncSession, service_id: str, now: int) -> Servic
         )
     )
     model_ids = {c.model_id for revision in known.values() for c in revision.config}
+    model_ids |= {row.model_id for row in rows if row.ended_at is None}
     models = await session.scalars(select(Model).where(Model.id.in_(model_ids)))
     return ServiceState(
         service=service,

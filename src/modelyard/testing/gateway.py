@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from modelyard.domain.traffic import ServiceTraffic
 from modelyard.errors import GatewayTimeout
+from modelyard.steps import Step, reached
 
 
 @dataclass
@@ -18,12 +20,14 @@ class FakeGateway:
     history: list[ServiceTraffic] = field(default_factory=list)
     jwks: dict[str, object] = field(default_factory=dict)
 
-    async def publish(self, traffic: ServiceTraffic) -> None:
+    async def publish(self, traffic: ServiceTraffic) -> str:
         if self.away:
             raise GatewayTimeout("The gateway is away.")
         if self.traffic.get(traffic.service_id) != traffic:
             self.traffic[traffic.service_id] = traffic
             self.history.append(traffic)
+            reached(Step.GATEWAY_PUBLISH)
+        return blake2b(repr(traffic).encode(), digest_size=12).hexdigest()
 
     async def set_jwks(self, jwks: Mapping[str, object]) -> None:
         self.jwks = dict(jwks)
@@ -31,7 +35,8 @@ class FakeGateway:
     async def withdraw(self, service_id: str) -> None:
         if self.away:
             raise GatewayTimeout("The gateway is away.")
-        self.traffic.pop(service_id, None)
+        if self.traffic.pop(service_id, None) is not None:
+            reached(Step.GATEWAY_WITHDRAW)
 
     def endpoints(self, service_id: str) -> set[str]:
         """Ids of the instances that get traffic."""

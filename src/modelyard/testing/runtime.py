@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.steps import Step, reached
 
 
 @dataclass
 class FakeRuntime:
     """Satisfies ``control.ports.Runtime``.
 
-    ``broken``: models whose instances fail at start with that message. ``ready_at_once``: started
+    ``broken``: models whose instances fail at start with that message, ``tails``: the end of what
+    a model's instances write to their logs. ``ready_at_once``: started
     instances are ready at the next probe. ``drains_at_once``: a drained instance is gone at once.
     """
 
     broken: dict[str, str] = field(default_factory=dict)
+    tails: dict[str, str] = field(default_factory=dict)
     ready_at_once: bool = True
     drains_at_once: bool = True
     specs: dict[str, InstanceSpec] = field(default_factory=dict)
@@ -33,6 +36,7 @@ class FakeRuntime:
             self.messages[spec.instance_id] = self.broken[spec.model_id]
         else:
             self.phases[spec.instance_id] = Phase.READY if self.ready_at_once else Phase.STARTING
+        reached(Step.INSTANCE_START)
 
     async def probe(self, instance_id: str) -> InstanceReport | None:
         spec = self.specs.get(instance_id)
@@ -53,14 +57,17 @@ class FakeRuntime:
         self.history.append(("drain", instance_id))
         if instance_id in self.phases:
             self.phases[instance_id] = Phase.GONE if self.drains_at_once else Phase.DRAINING
+            reached(Step.INSTANCE_DRAIN)
 
     async def stop(self, instance_id: str) -> None:
         self.history.append(("stop", instance_id))
         self.phases.pop(instance_id, None)
-        self.specs.pop(instance_id, None)
+        if self.specs.pop(instance_id, None) is not None:
+            reached(Step.INSTANCE_STOP)
 
     def log_tail(self, instance_id: str, lines: int = 20) -> str:
-        return ""
+        spec = self.specs.get(instance_id)
+        return self.tails.get(spec.model_id, "") if spec else ""
 
     def on_exit(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)

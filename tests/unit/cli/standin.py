@@ -26,6 +26,9 @@ class StandIn:
     seen: list[tuple[str, str, Any]] = field(default_factory=list)
     statuses: list[str] = field(default_factory=lambda: ["deploying", "running"])
     models: list[dict[str, Any]] = field(default_factory=list)
+    queries: list[dict[str, str]] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
+    plan_status: int = 200
 
 
 def _app(standin: StandIn) -> FastAPI:
@@ -70,6 +73,7 @@ def _app(standin: StandIn) -> FastAPI:
                 "service_id": SERVICE_ID,
                 "status": status,
                 "access_address": f"{standin.address}/v1/infers/{SERVICE_ID}",
+                "tags": [{"key": "env", "value": "prod"}],
                 "config": [
                     {
                         "model_id": "m1",
@@ -92,9 +96,46 @@ def _app(standin: StandIn) -> FastAPI:
     def logs() -> dict[str, Any]:
         return {"logs": [{"update_time": 1, "result": "SUCCESS", "config": []}]}
 
+    @app.get("/v1/p1/services/{service_id}/revisions")
+    def revisions() -> dict[str, Any]:
+        entry = {"model_name": "iris", "model_version": "0.0.1", "weight": 100, "instance_count": 2}
+        newest = {"number": 3, "created_at": 1, "result": "SUCCESS", "origin": 1, "config": [entry]}
+        oldest = {"number": 1, "created_at": 1, "config": [entry]}
+        return {"total_count": 2, "revisions": [newest, oldest]}
+
+    @app.get("/v1/p1/services/{service_id}/revisions/compare")
+    def compare(request: Request) -> dict[str, Any]:
+        standin.queries.append(dict(request.query_params))
+        change = {"field": "config[0].weight", "before": 0, "after": 100, "effect": "no restart"}
+        return {"changes": [change]}
+
+    @app.get("/v1/p1/services/{service_id}/served")
+    def served(request: Request) -> dict[str, Any]:
+        standin.queries.append(dict(request.query_params))
+        return {"revision": 3, "since": 1, "until": None, "config": []}
+
+    def accepted(request: Request) -> Response:
+        standin.queries.append(dict(request.query_params))
+        if request.query_params.get("dry_run") == "true":
+            return JSONResponse(standin.plan, standin.plan_status)
+        return JSONResponse({"update_time": "1", "resource_ids": []})
+
+    @app.post("/v1/p1/services/{service_id}/revisions/{number}/rollback")
+    def rollback(request: Request) -> Response:
+        return accepted(request)
+
+    @app.post("/v1/p1/services/{service_id}/tags/create", status_code=204)
+    def create_tags() -> Response:
+        return Response(status_code=204)
+
+    @app.delete("/v1/p1/services/{service_id}/tags/delete", status_code=204)
+    def delete_tags() -> Response:
+        return Response(status_code=204)
+
+    @app.patch("/v1/p1/services/{service_id}")
     @app.put("/v1/p1/services/{service_id}")
-    def update() -> dict[str, Any]:
-        return {"update_time": "1", "resource_ids": []}
+    def update(request: Request) -> Response:
+        return accepted(request)
 
     @app.post("/v1/p1/services")
     def create() -> dict[str, Any]:

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
+from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
 from modelyard.api.paging import Query
-from modelyard.api.schemas.resources import flavor
+from modelyard.api.schemas.resources import cluster, flavor
+from modelyard.control.capacity import free, pools_of
 from modelyard.domain.flavors import FLAVORS
+from modelyard.domain.pools import STATES, Generation
 from modelyard.iam.claims import Claims
 
 router = APIRouter(prefix="/v1/{project_id}", tags=["resources"])
@@ -32,10 +35,32 @@ async def list_specifications(
 
 @router.get("/clusters")
 async def list_clusters(
-    request: Request, _claims: Annotated[Claims, Depends(may("modelarts:pool:list"))]
+    request: Request,
+    context: ContextDep,
+    claims: Annotated[Claims, Depends(may("modelarts:pool:list"))],
 ) -> dict[str, Any]:
-    """Old dedicated pools: there are none yet."""
+    """Old dedicated pools (resources.md §2), with what is left of each."""
     query = Query(request)
-    query.page(("created_at", "cluster_name"), "created_at")
+    page = query.page(("created_at", "cluster_name"), "created_at")
+    name = query.text("cluster_name") or ""
+    status = query.text("status", STATES[Generation.V1])
     query.check()
-    return {"total_count": 0, "count": 0, "clusters": []}
+    found = [
+        pool
+        for pool in pools_of(context.settings)
+        if pool.ref.generation is Generation.V1
+        and name.lower() in pool.name.lower()
+        and status in (None, pool.state)
+    ]
+    found.sort(
+        key=lambda pool: (
+            pool.created_at if page.sort_by == "created_at" else 0,
+            pool.name.lower(),
+        ),
+        reverse=page.descending,
+    )
+    shown = found[page.offset : page.offset + page.limit]
+    async with context.database.read() as session:
+        left = await free(session, context.settings) if shown else {}
+    clusters = [cluster(pool, left[pool.ref], claims) for pool in shown]
+    return {"total_count": len(found), "count": len(clusters), "clusters": clusters}

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.api.body import JsonBody
+from modelyard.api.conditions import CreateConditionsDep, author_of, tell
 from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
 from modelyard.api.paging import Query
 from modelyard.api.schemas import services as wire
 from modelyard.api.services_monitor import service_monitor
-from modelyard.control.wishes import Author, not_found
+from modelyard.control.conditions import etag
+from modelyard.control.judging import not_found
 from modelyard.domain.lifecycle import Status
-from modelyard.domain.roles import ADMIN
+from modelyard.domain.tags import read_filter
 from modelyard.iam.claims import Claims
 from modelyard.store import services as store
 from modelyard.store.events import list_service_events
 from modelyard.store.models import find_models
 from modelyard.store.tables.service import Service
+from modelyard.store.tags import tags_of
 
 router = APIRouter(prefix="/v1/{project_id}/services", tags=["services"])
 
@@ -29,13 +32,8 @@ ServiceId = Annotated[str, Path()]
 INFER_TYPES = ("real-time", "batch", "edge")
 
 
-def _author(claims: Claims) -> Author:
-    assert claims.project_id is not None
-    is_admin = ADMIN in claims.roles
-    return Author(claims.project_id, claims.user_id, claims.domain_id, is_admin)
-
-
-async def _find(session: AsyncSession, claims: Claims, service_id: str) -> Service:
+async def find(session: AsyncSession, claims: Claims, service_id: str) -> Service:
+    """The caller's service. Raises ``NotFound``."""
     service = await store.find_service(session, claims.project_id or "", service_id)
     if service is None:
         raise not_found(service_id)
@@ -47,9 +45,12 @@ async def create_service(
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:service:create"))],
     body: JsonBody,
+    conditions: CreateConditionsDep,
+    response: Response,
 ) -> Json:
-    accepted = await context.wishes.create(_author(claims), body)
+    accepted = await context.wishes.create(author_of(claims), body, conditions)
     context.hint(accepted.service_id)
+    tell(response, accepted)
     return {"service_id": accepted.service_id, "resource_ids": wire.resource_ids(accepted)}
 
 
@@ -68,11 +69,10 @@ async def list_services(
         workspace_id=query.text("workspace_id"),
         infer_type=query.text("infer_type", INFER_TYPES),
         status=query.text("status", [status.value for status in Status]),
+        cluster_id=query.text("cluster_id"),
+        tags=read_filter(query.text("tags") or ""),
     )
-    nothing = bool(query.text("cluster_id") or query.text("tags"))
     query.check()
-    if nothing:  # No service has a pool or tags yet, so none can match.
-        return {"total_count": 0, "count": 0, "services": []}
     async with context.database.read() as session:
         total, rows = await store.list_services(session, claims.project_id or "", wanted, page)
         counts = await store.counters(session, [row.id for row in rows])
@@ -85,11 +85,20 @@ async def show_service(
     service_id: ServiceId,
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:service:get"))],
+    response: Response,
 ) -> Json:
+    """``ETag``, ``tags``, ``revision`` and ``pending`` are ours.
+
+    The entity tag is what ``If-Match`` of a change refers to; ``pending`` lists accepted settings
+    that are not in force on this runtime, each with its reason.
+    """
     async with context.database.read() as session:
-        service = await _find(session, claims, service_id)
+        service = await find(session, claims, service_id)
         details = await load_details(session, service)
-    return wire.service_details(details, claims, context.settings.public_address)
+        tags = await tags_of(session, service_id)
+    response.headers["ETag"] = etag(service.generation)
+    body = wire.service_details(details, claims, context.settings.public_address)
+    return body | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
 
 
 async def load_details(session: AsyncSession, service: Service) -> wire.Details:
@@ -107,34 +116,6 @@ async def load_details(session: AsyncSession, service: Service) -> wire.Details:
     )
 
 
-@router.put("/{service_id}")
-async def update_service(
-    service_id: ServiceId,
-    context: ContextDep,
-    claims: Annotated[Claims, Depends(may("modelarts:service:update"))],
-    body: JsonBody,
-) -> Json:
-    accepted = await context.wishes.update(_author(claims), service_id, body)
-    context.hint(service_id)
-    if accepted is None or context.settings.bare_update_answer:
-        return {}
-    return {"update_time": str(accepted.at), "resource_ids": wire.resource_ids(accepted)}
-
-
-@router.delete("/{service_id}")
-async def delete_services(
-    service_id: ServiceId,
-    context: ContextDep,
-    claims: Annotated[Claims, Depends(may("modelarts:service:delete"))],
-) -> Json:
-    """One service, or several by a comma-separated list: all or none (services.md §4)."""
-    ids = [part.strip() for part in service_id.split(",") if part.strip()]
-    await context.wishes.delete(_author(claims), ids)
-    for one in ids:
-        context.hint(one)
-    return {}
-
-
 @router.get("/{service_id}/logs")
 async def update_logs(
     service_id: ServiceId,
@@ -146,7 +127,7 @@ async def update_logs(
     update_time = query.integer("update_time")
     query.check()
     async with context.database.read() as session:
-        service = await _find(session, claims, service_id)
+        service = await find(session, claims, service_id)
         logs = await store.update_logs(session, service_id, update_time)
         numbers = {log.revision for log in logs}
         configs = await store.revision_configs(session, service_id, numbers)
@@ -170,7 +151,7 @@ async def list_events(
     wanted, page = query.events()
     query.check()
     async with context.database.read() as session:
-        service = await _find(session, claims, service_id)
+        service = await find(session, claims, service_id)
         total, rows = await list_service_events(session, service_id, wanted, page)
     return {
         "service_id": service_id,
@@ -188,7 +169,7 @@ async def show_monitor(
     claims: Annotated[Claims, Depends(may("modelarts:service:getMonitor"))],
 ) -> Json:
     async with context.database.read() as session:
-        service = await _find(session, claims, service_id)
+        service = await find(session, claims, service_id)
         details = await load_details(session, service)
     per_minute = context.rate.per_minute(service_id, context.clock.now_ms())
-    return service_monitor(details, context.usage, per_minute)
+    return service_monitor(details, context.usage, context.shadows, per_minute)

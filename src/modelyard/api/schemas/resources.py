@@ -1,10 +1,13 @@
-"""Deployment flavors as the API lists them (resources.md §1); pure."""
+"""Deployment flavors and old dedicated pools as the API lists them (resources.md §1, §2); pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from modelyard.domain.flavors import Flavor
+from modelyard.domain.flavors import CUSTOM, Flavor
+from modelyard.domain.pools import Pool
+from modelyard.domain.resources import Limits
+from modelyard.iam.claims import Claims
 
 
 def flavor(item: Flavor, name: str) -> dict[str, Any]:
@@ -41,4 +44,27 @@ def flavor(item: Flavor, name: str) -> dict[str, Any]:
         "extend_params": 1,
         "display_en": display,
         "display_cn": display,
+    }
+
+
+def cluster(pool: Pool, left: Limits, claims: Claims) -> dict[str, Any]:
+    """One old pool; ``allocatable_*`` is what its services leave of it."""
+    count = len(pool.nodes) or 1
+    return {
+        "cluster_id": pool.ref.id,
+        "cluster_name": pool.name,
+        "description": pool.description,
+        "tenant": claims.domain_id,
+        "project": claims.project_name or claims.project_id,
+        "owner": claims.user_id,
+        "created_at": pool.created_at,
+        "status": pool.state,
+        "nodes": {
+            "specification": CUSTOM,
+            "count": count,
+            "available_count": count if pool.usable else 0,
+        },
+        "allocatable_cpu_cores": left.cpu,
+        "allocatable_memory": left.memory_mb,
+        "allocatable_gpus": left.gpu,
     }

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.control.wishes import Accepted
+from modelyard.control.accepted import Accepted
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.flavors import CUSTOM
 from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import Stage
+from modelyard.domain.pending import Pending, ServiceSettings, pending
 from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.iam.claims import Claims
 from modelyard.store.tables.model import Model
@@ -67,14 +68,19 @@ def service_summary(service: Service, claims: Claims, counts: Counts) -> Json:
 
 
 def service_details(details: Details, claims: Claims, address: str) -> Json:
-    """One service (services.md §9.2). ``revision`` is ours: wanted, serving, live."""
+    """One service (services.md §9.2).
+
+    Ours are ``revision`` (wanted, serving, live), ``service_secrets`` as they were sent, and
+    ``pending``: what was accepted but is not in force here, each with its reason. Both are left out
+    when there is nothing to tell.
+    """
     service = details.service
     body = service_summary(service, claims, details.counts)
     del body["is_opened_sample_collection"]
     body |= {
         "update_time": service.update_time,
         "load_balancer_policy": details.policy.value,
-        "priority": 1,
+        "priority": service.priority,
         "access_address": f"{address}/v1/infers/{service.id}",
         "config": [_version(details, version) for version in details.config],
         "revision": {
@@ -83,9 +89,24 @@ def service_details(details: Details, claims: Claims, address: str) -> Json:
             "live": service.live_revision,
         },
     }
+    optional = {
+        "cluster_id": service.cluster_id,
+        "pool_name": service.pool_name,
+        "service_secrets": service.secrets,
+        "pending": [item.to_json() for item in _pending(details)],
+    }
+    body |= {key: value for key, value in optional.items() if value}
     if service.status == Status.FAILED.value or service.error_msg:
         body["error_msg"] = service.error_msg
     return body
+
+
+def _pending(details: Details) -> Sequence[Pending]:
+    service = details.service
+    settings = ServiceSettings(
+        service.priority, bool(service.secrets), service.additional_properties
+    )
+    return pending(settings, details.config)
 
 
 def _version(details: Details, version: VersionConfig) -> Json:
@@ -110,11 +131,16 @@ def config_item(version: VersionConfig, model: Model | None) -> Json:
         "instance_count": version.instance_count,
         "weight": version.weight,
         "envs": dict(version.envs),
+        "deploy_timeout_in_seconds": version.deploy_timeout_s,
     }
+    named = {"cluster_id": version.cluster_id, "pool_name": version.pool_name}
+    body |= {key: name for key, name in named.items() if name}
     if version.specification == CUSTOM and version.custom_spec:
         body["custom_spec"] = version.custom_spec.to_json()
     if version.additional_properties is not None:
         body["additional_properties"] = version.additional_properties
+    if version.affinity:
+        body["affinity"] = version.affinity.to_json()
     return body
 
 
@@ -134,17 +160,19 @@ def resource_ids(accepted: Accepted) -> list[str]:
 def update_log(
     log: UpdateLog, config: Sequence[VersionConfig], models: Mapping[str, Model]
 ) -> Json:
-    """One entry of the update logs (services.md §9.4). ``reason`` is ours."""
+    """One entry of the update logs (services.md §9.4). ``reason`` and ``report`` are ours."""
     body: Json = {
         "update_time": log.update_time,
         "result": log.result,
         "config": [config_item(version, models.get(version.model_id)) for version in config],
         "extend_config": [],
-        "cluster_id": "",
+        "cluster_id": next((v.cluster_id for v in config if v.cluster_id), ""),
         "revision": log.revision,
     }
     if log.reason:
         body["reason"] = log.reason
+    if log.report:
+        body["report"] = log.report
     return body
 
 

@@ -38,7 +38,7 @@ class Wanted:
     @staticmethod
     def of(settings: Settings) -> Wanted:
         names = dict.fromkeys((*_ALWAYS, *sorted(settings.model_fields_set)))
-        values = {name: str(getattr(settings, name)) for name in names if name not in _NEVER}
+        values = {name: settings.as_text(name) for name in names if name not in _NEVER}
         store = values["object_store"]
         if store and "://" not in store:
             # The control plane has another working directory than the shell.

@@ -9,6 +9,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -117,9 +118,9 @@ class RevisionModel(Table):
 class Instance(Table):
     """A model instance on record, written before its process exists.
 
-    ``slot``: its place among the service's versions (``domain/slots.py``). ``served``: it has
-    carried traffic. ``ready_at``: when it first was ready. ``ended_at`` set: it is no more, and
-    ``failed`` says whether that was against our will.
+    ``slot``: its place among the service's versions (``domain/slots.py``). ``ready_at`` and
+    ``served_at``: when it first was ready, and first carried traffic. ``ended_at`` set: it is no
+    more, and ``failed`` says whether that was against our will.
     """
 
     __tablename__ = "instance"
@@ -138,12 +139,18 @@ class Instance(Table):
     created_at: Mapped[int] = mapped_column(Millis)
     since: Mapped[int] = mapped_column(Millis)
     grace_ms: Mapped[int]
-    served: Mapped[bool] = mapped_column(default=False)
+    served_at: Mapped[int | None] = mapped_column(Millis)
     ready_at: Mapped[int | None] = mapped_column(Millis)
     ended_at: Mapped[int | None] = mapped_column(Millis)
     failed: Mapped[bool] = mapped_column(default=False)
     decisive: Mapped[bool] = mapped_column(default=False)
     message: Mapped[str] = mapped_column(Text, default="")
+
+
+UNREPORTED = "report IS NULL AND (closed_at IS NULL OR closed_at > update_time)"
+"""Updates that run, and those that have ended and have no report yet. What was only stored for a
+later start, or overtaken at once, was closed when it was opened and gets none.
+"""
 
 
 class UpdateLog(Table):
@@ -154,6 +161,15 @@ class UpdateLog(Table):
     """
 
     __tablename__ = "update_log"
+    __table_args__ = (
+        # Few rows at any time: the updates that run, and those whose report is still to come.
+        Index(
+            "ix_update_log_unreported",
+            "closed_at",
+            sqlite_where=text(UNREPORTED),
+            postgresql_where=text(UNREPORTED),
+        ),
+    )
 
     service_id: Mapped[str] = mapped_column(
         ForeignKey("service.id", ondelete="CASCADE"), primary_key=True

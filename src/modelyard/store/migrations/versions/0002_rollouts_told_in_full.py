@@ -24,6 +24,7 @@ def upgrade() -> None:
     for table, column in _new_columns():
         op.add_column(table, column)
     op.execute("UPDATE instance SET slot = model_id")
+    op.execute("UPDATE instance SET served_at = since WHERE served")
     op.execute(
         "UPDATE revision SET policy = "
         "(SELECT policy FROM service WHERE service.id = revision.service_id)"
@@ -32,7 +33,16 @@ def upgrade() -> None:
         "INSERT INTO serving_period (service_id, since, revision) "
         "SELECT id, publish_at, serving_revision FROM service WHERE serving_revision IS NOT NULL"
     )
+    unreported = sa.text("report IS NULL AND (closed_at IS NULL OR closed_at > update_time)")
+    op.create_index(
+        "ix_update_log_unreported",
+        "update_log",
+        ["closed_at"],
+        sqlite_where=unreported,
+        postgresql_where=unreported,
+    )
     op.drop_column("service", "policy")
+    op.drop_column("instance", "served")
 
 
 def _new_tables() -> None:
@@ -81,6 +91,7 @@ def _new_columns() -> list[tuple[str, sa.Column[Any]]]:
     return [
         ("instance", sa.Column("slot", text, server_default="", nullable=False)),
         ("instance", sa.Column("ready_at", millis)),
+        ("instance", sa.Column("served_at", millis)),
         (
             "revision",
             sa.Column("policy", sa.String(length=32), server_default="ROUND_ROBIN", nullable=False),

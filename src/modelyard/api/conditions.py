@@ -1,0 +1,196 @@
+"""What a changing call is tied to: its conditional headers and query members, read and judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Query, Request, Response
+
+from modelyard.api.body import JsonBody
+from modelyard.api.context import Context, ContextDep
+from modelyard.api.deps import ClaimsDep
+from modelyard.api.schemas.services import resource_ids
+from modelyard.control.accepted import Accepted
+from modelyard.control.conditions import Conditions, etag
+from modelyard.control.idempotency import Call, digest_of
+from modelyard.control.judging import Asked, Author, Form
+from modelyard.domain.roles import ADMIN
+from modelyard.errors import InvalidRequest
+from modelyard.iam.claims import Claims
+
+Json = dict[str, Any]
+
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"[ \t]*{_TAG}(?:[ \t]*,[ \t]*{_TAG})*[ \t]*")
+_KEY_LIMIT = 255
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="An ETag of the service: 412 when it was changed since. `*`: any. (ours)",
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="1 to 255 printable characters: an equal call with the same key gets the "
+        "first answer for 24 hours, another one 422. (ours)",
+    ),
+]
+DryRun = Annotated[
+    str | None,
+    Query(
+        description="true: answer what the change would do, and do nothing. What would be refused "
+        "is refused with the same status and code; where only quotas or pools are in the way, the "
+        "answer has the preview as its member `preview`. (ours)"
+    ),
+]
+PlanToken = Annotated[
+    str | None,
+    Query(
+        description="The `plan_token` of a preview of the same call: it goes ahead only if things "
+        "are as planned, else 412 with every difference in `problems`. (ours)"
+    ),
+]
+
+
+def author_of(claims: Claims) -> Author:
+    """The caller, as wishes name it."""
+    assert claims.project_id is not None
+    is_admin = ADMIN in claims.roles
+    return Author(claims.project_id, claims.user_id, claims.domain_id, is_admin)
+
+
+async def conditions(
+    request: Request,
+    claims: ClaimsDep,
+    body: JsonBody,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+    plan_token: PlanToken = None,
+) -> Conditions:
+    """Of a call with a body that changes one service."""
+    _only_known(request, ("dry_run", "plan_token"))
+    call = _call(request, claims, idempotency_key, body)
+    return Conditions(read_if_match(if_match), call, plan_token)
+
+
+async def conditions_of_delete(
+    request: Request,
+    claims: ClaimsDep,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Conditions:
+    """Of a call whose body, if any, says nothing."""
+    _only_known(request)
+    return Conditions(read_if_match(if_match), _call(request, claims, idempotency_key, None))
+
+
+async def conditions_of_create(
+    request: Request,
+    claims: ClaimsDep,
+    body: JsonBody,
+    idempotency_key: IdempotencyKey = None,
+) -> Conditions:
+    """Of a call that makes a service: there is nothing to match yet."""
+    _only_known(request)
+    return Conditions(call=_call(request, claims, idempotency_key, body))
+
+
+async def dry_run(dry_run: DryRun = None) -> bool:
+    """Whether only a preview is asked for."""
+    if dry_run not in (None, "", "true", "false"):
+        raise InvalidRequest(
+            f"dry_run: {dry_run[:20]!r} is neither true nor false.", field="dry_run"
+        )
+    return dry_run == "true"
+
+
+ConditionsDep = Annotated[Conditions, Depends(conditions)]
+DeleteConditionsDep = Annotated[Conditions, Depends(conditions_of_delete)]
+CreateConditionsDep = Annotated[Conditions, Depends(conditions_of_create)]
+DryRunDep = Annotated[bool, Depends(dry_run)]
+
+
+def read_if_match(header: str | None) -> frozenset[str] | None:
+    """The tags of an ``If-Match`` (RFC 9110 §13.1.1); None: any state will do.
+
+    Weak tags never match. Raises ``InvalidRequest`` for anything else.
+    """
+    if header is None or header.strip() == "*":
+        return None
+    if not _TAGS.fullmatch(header):
+        raise InvalidRequest(
+            f"If-Match: {header[:60]!r} is no list of entity tags. Send the service's ETag with "
+            'its quotes, for example "7".',
+            field="If-Match",
+        )
+    return frozenset(tag for tag in re.findall(_TAG, header) if not tag.startswith("W/"))
+
+
+def _only_known(request: Request, known: Sequence[str] = ()) -> None:
+    """A mistyped ``dry_run`` must not become the change itself. Raises ``InvalidRequest``."""
+    for name in request.query_params:
+        if name not in known:
+            told = f"Known: {', '.join(known)}." if known else "It takes none."
+            raise InvalidRequest(
+                f"{name[:40]}: is not a query parameter of this call. {told}", field=name[:40]
+            )
+
+
+def _call(request: Request, claims: Claims, key: str | None, body: object) -> Call | None:
+    if key is None:
+        return None
+    if not 0 < len(key) <= _KEY_LIMIT or not (key.isascii() and key.isprintable()):
+        raise InvalidRequest(
+            f"Idempotency-Key: has {len(key)} characters, or one that is not printable ASCII. "
+            f"Send 1 to {_KEY_LIMIT}, for example a UUID.",
+            field="Idempotency-Key",
+        )
+    digest = digest_of(request.method, request.url.path, body)
+    return Call(claims.project_id or "", claims.user_id, key, digest)
+
+
+def tell(response: Response, accepted: Accepted) -> None:
+    """The headers of an accepted wish."""
+    response.headers["ETag"] = etag(accepted.generation)
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A call that changes one service, or that only asks what it would do."""
+
+    context: Context
+    conditions: Conditions
+    dry_run: bool
+    response: Response
+
+    async def carry_out(self, claims: Claims, service_id: str, asked: Asked) -> Json:
+        """Write the change down, wake the loop and give the answer; or the preview."""
+        author, wishes = author_of(claims), self.context.wishes
+        if self.dry_run:
+            return await wishes.preview(author, service_id, asked, self.conditions)
+        accepted = await wishes.change(author, service_id, asked, self.conditions)
+        self.context.hint(service_id)
+        tell(self.response, accepted)
+        bare = asked.form is Form.UPDATE and self.context.settings.bare_update_answer
+        if accepted.at is None or bare:
+            return {}
+        return {"update_time": str(accepted.at), "resource_ids": resource_ids(accepted)}
+
+
+async def change(
+    context: ContextDep, conditions: ConditionsDep, dry_run: DryRunDep, response: Response
+) -> Change:
+    """The call, ready to be carried out."""
+    return Change(context, conditions, dry_run, response)
+
+
+ChangeDep = Annotated[Change, Depends(change)]

@@ -1,0 +1,1 @@
+"""``modelyard prove``: a storm of updates under load, and what became of the predictions."""

@@ -1,0 +1,67 @@
+"""Writing down a new revision and the wish to reach it; starting (services.md §7, §8)."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.control import journal
+from modelyard.control.describing import arm, tell_auto_stop
+from modelyard.domain.lifecycle import Status
+from modelyard.domain.observed import Wanted
+from modelyard.domain.outcome import Result
+from modelyard.store import services as store
+from modelyard.store.tables.service import Service
+
+
+async def configure(
+    session: AsyncSession, service: Service, revision: store.NewRevision, author: str, now: int
+) -> int:
+    """Want ``revision``, by the user ``author``; gives the update's key (ms)."""
+    last = await store.last_of(session, service.id)
+    update_time, number = max(now, last.update_time + 1), last.revision + 1
+    await journal.overtake(session, service.id, now)
+    store.add_revision(session, service.id, number, revision, author, update_time)
+    journal.open_log(session, service.id, number, update_time)
+    await session.flush()
+    service.desired_revision = number
+    service.rollout_step, service.rollout_since, service.rollout_rejected = 0, None, ""
+    service.wished_at = service.operation_time = now
+    _from_the_first_step(service)
+    service.generation += 1
+    if service.wanted == Wanted.STOPPED.value:
+        await journal.close_logs(session, service.id, Result.SUCCESS, now)
+        service.update_time = update_time
+        journal.event(session, service.id, "configuration stored for the next start", now)
+        return update_time
+    told = f", back to revision {revision.origin}" if revision.origin else ""
+    journal.event(session, service.id, f"updating service{told}", now)
+    if service.status == Status.FAILED.value:
+        _deploy(service, now)
+    return update_time
+
+
+def start(session: AsyncSession, service: Service, now: int) -> None:
+    """Want the service to run, with the configuration that was asked for last."""
+    _deploy(service, now)
+    journal.event(session, service.id, "starting service", now)
+    tell_auto_stop(session, service, now)
+
+
+def _deploy(service: Service, now: int) -> None:
+    service.wanted = Wanted.RUNNING.value
+    service.given_up = False
+    service.error_msg = ""
+    service.status = Status.DEPLOYING.value
+    service.progress = 0
+    service.publish_at = service.transition_at = now
+    service.wished_at = service.operation_time = now
+    service.generation += 1
+    _from_the_first_step(service)
+    arm(service, now)
+
+
+def _from_the_first_step(service: Service) -> None:
+    """What a guarded rollout has come to counts for one wish only."""
+    service.rollout_step = 0
+    service.rollout_since = None
+    service.rollout_rejected = ""

@@ -1,0 +1,95 @@
+"""How traffic moves when a change goes ahead; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from modelyard.domain.foreseen import Foreseen
+from modelyard.domain.observed import Wanted
+from modelyard.domain.planner import present_split
+from modelyard.domain.scene import Scene
+from modelyard.domain.simulation import Moment
+from modelyard.domain.split import Share, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one version gets: ``weight`` percent, on so many instances; its answers carry
+    ``revision``.
+    """
+
+    model_id: str
+    weight: int
+    instances: int
+    revision: int
+    shadow: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """From ``at`` ms on the traffic is split like this; ``revision`` None: nothing answers."""
+
+    at: int
+    revision: int | None
+    parts: tuple[Part, ...]
+    why: str
+
+
+def moves(case: Foreseen) -> tuple[Move, ...]:
+    """The split now, and every other one that follows."""
+    idle = Scene(case.before, case.observed, case.now).idle if _runs(case) else frozenset()
+    split = present_split(case.before, case.observed, case.now) if _runs(case) else None
+    found = [_move(0, split, idle, "as it is now")]
+    percent: int | None = None
+    for moment in case.trace.moments:
+        before = found[-1]
+        move = _move(moment.at, moment.split, moment.idle, "")
+        if (move.revision, move.parts) != (before.revision, before.parts):
+            why = _why(case, moment, before, move, percent)
+            found.append(Move(move.at, move.revision, move.parts, why))
+        percent = moment.percent
+    return tuple(found)
+
+
+def _runs(case: Foreseen) -> bool:
+    return case.before.wanted is Wanted.RUNNING and not case.before.given_up
+
+
+def _move(at: int, split: Split | None, idle: Collection[str], why: str) -> Move:
+    if split is None:
+        return Move(at, None, (), why)
+    parts = tuple(
+        Part(
+            share.model_id,
+            share.weight,
+            len(share.endpoints),
+            split.revision if share.revision is None else share.revision,
+            share.shadow,
+        )
+        for share in split.shares
+        if not _only_loaded(share, idle)
+    )
+    return Move(at, split.revision, parts, why)
+
+
+def _only_loaded(share: Share, idle: Collection[str]) -> bool:
+    return not share.weight and bool(share.endpoints) and set(share.endpoints) <= set(idle)
+
+
+def _why(case: Foreseen, moment: Moment, before: Move, move: Move, percent: int | None) -> str:
+    if move.revision is None:
+        stops = case.after.wanted is not Wanted.RUNNING
+        return "the service stops" if stops else "nothing can answer"
+    if moment.percent and moment.percent != percent and case.guard:
+        steps = case.guard.steps
+        where = f"step {steps.index(moment.percent) + 1} of {len(steps)}"
+        return f"{where}: {moment.percent} % go by revision {moment.target}"
+    if before.revision is None:
+        return f"revision {move.revision} serves: its instances are ready"
+    if move.revision != before.revision:
+        at_once = "at once" if moment.at == 0 else "its instances are ready"
+        return f"revision {move.revision} takes over: {at_once}"
+    if [p.weight for p in move.parts] != [p.weight for p in before.parts]:
+        return "weights follow the instances that are ready"
+    return "instances join or leave"

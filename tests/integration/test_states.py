@@ -1,0 +1,140 @@
+"""The table of services.md §7 in force: each action asked in each status."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loop_support import AUTHOR, M1, Bench, loop_bench, version
+from sqlalchemy import select, update
+
+from modelyard.control.judging import Asked, Form
+from modelyard.control.service_pass import service_pass
+from modelyard.control.wishes import Wishes
+from modelyard.domain.lifecycle import Action, Status, Verdict, follows, may
+from modelyard.domain.observed import Wanted
+from modelyard.errors import StateForbids
+from modelyard.steps import Step
+from modelyard.store.tables.service import Event, Revision, Service, ServiceTag, UpdateLog
+
+COUNT = {"model_id": M1, "changed_value": "2"}
+REPLACED = {"op": "replace", "path": "/config/0/instance_count", "value": 2}
+UPDATES: dict[Action, list[Asked]] = {
+    Action.START: [Asked(Form.UPDATE, {"status": "running"})],
+    Action.STOP: [Asked(Form.UPDATE, {"status": "stopped"})],
+    Action.CONFIGURE: [
+        Asked(Form.UPDATE, {"config": [version(M1, 100, 2)]}),
+        Asked(Form.UPDATE, {"load_balancer_policy": "SOURCE_IP"}),
+        Asked(Form.PATCH, [REPLACED]),
+        Asked(Form.ROLLBACK, 1),
+    ],
+    Action.DESCRIBE: [
+        Asked(Form.UPDATE, {"description": "x"}),
+        Asked(Form.UPDATE, {"schedule": []}),
+        Asked(Form.UPDATE, {"additional_properties": {"a": "b"}}),
+    ],
+    Action.PROPERTY: [
+        Asked(Form.PROPERTY, {"changed_property": "instance_count", "configs": [COUNT]})
+    ],
+}
+WANTED = {
+    Status.STOPPED: Wanted.STOPPED,
+    Status.STOPPING: Wanted.STOPPED,
+    Status.DELETING: Wanted.DELETED,
+}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with loop_bench(tmp_path) as made:
+        yield made
+
+
+async def _put_in(bench: Bench, service_id: str, status: Status) -> None:
+    async with bench.database.write(Step.TEST) as session:
+        wanted = WANTED.get(status, Wanted.RUNNING).value
+        await session.execute(
+            update(Service).where(Service.id == service_id).values(status=status, wanted=wanted)
+        )
+
+
+async def _everything(bench: Bench, service_id: str) -> list[Any]:
+    columns = [(Service, Service.id)]
+    columns += [(table, table.service_id) for table in (Revision, UpdateLog, Event, ServiceTag)]
+    async with bench.database.read() as session:
+        return [
+            [
+                tuple(row)
+                for row in await session.execute(
+                    select(*table.__table__.columns).where(column == service_id)
+                )
+            ]
+            for table, column in columns
+        ]
+
+
+async def _ask(wishes: Wishes, service_id: str, action: Action, asked: Asked | None) -> None:
+    if action is Action.DELETE:
+        await wishes.delete(AUTHOR, [service_id])
+    elif asked is None:
+        await wishes.change_tags(AUTHOR, service_id, {"key": "value"})
+    else:
+        await wishes.change(AUTHOR, service_id, asked)
+
+
+async def test_each_action_is_allowed_or_refused_as_the_table_says(bench: Bench) -> None:
+    for status, action in product(Status, Action):
+        asked: list[Asked | None] = [*UPDATES.get(action, [])]
+        if action is Action.DESCRIBE or action is Action.DELETE:
+            asked.append(None)
+        for index, one in enumerate(asked):
+            name = f"{status}-{action.name}-{index}"
+            service_id = await bench.create(version(M1, 100), service_name=name)
+            await _put_in(bench, service_id, status)
+            before = await _everything(bench, service_id)
+            if may(status, action) is Verdict.FORBIDDEN:
+                with pytest.raises(StateForbids) as refused:
+                    await _ask(bench.wishes, service_id, action, one)
+                assert (refused.value.status, refused.value.code) == (400, "3519")
+                assert status.value in refused.value.message
+                assert await _everything(bench, service_id) == before, name
+                continue
+            await _ask(bench.wishes, service_id, action, one)
+            after = await _everything(bench, service_id)
+            assert (after == before) is (may(status, action) is Verdict.SAME), name
+            assert follows(status, Status((await bench.service(service_id)).status)), name
+
+
+async def test_strictly_the_same_status_is_refused(bench: Bench) -> None:
+    strict = bench.wishes.settings.model_copy(update={"strict_same_status": True})
+    wishes = Wishes(strict, bench.database, bench.clock)
+    for status, wanted in ((Status.RUNNING, "running"), (Status.STOPPED, "stopped")):
+        service_id = await bench.create(version(M1, 100), service_name=wanted)
+        await _put_in(bench, service_id, status)
+        with pytest.raises(StateForbids):
+            await wishes.update(AUTHOR, service_id, {"status": wanted})
+
+
+async def test_what_the_loop_makes_of_a_service_follows_the_table(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100, 2))
+    seen = [Status.DEPLOYING]
+
+    async def watch(passes: int) -> None:
+        for _ in range(passes):
+            await service_pass(bench.parts, service_id)
+            bench.clock.pass_ms(500)
+            seen.append(Status((await bench.service(service_id)).status))
+
+    await watch(10)
+    for instance_id in bench.runtime.alive():
+        bench.runtime.kill(instance_id)
+    await watch(20)
+    await bench.update(service_id, status="stopped")
+    seen.append(Status.STOPPING)
+    await watch(10)
+    for before, after in pairwise(seen):
+        assert follows(before, after), (before, after)
+    assert {Status.RUNNING, Status.CONCERNING, Status.STOPPED} <= set(seen)

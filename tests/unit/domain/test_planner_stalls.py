@@ -1,0 +1,63 @@
+"""Updates that arrive while a slot changes its version must not leave the service waiting for ever.
+
+Both were found by the storm (``tests/e2e/test_storm.py``): nothing was started, nothing left, and
+no timer was set.
+"""
+
+from __future__ import annotations
+
+from modelyard.domain.observed import (
+    Desired,
+    Instance,
+    Observed,
+    RevisionTarget,
+    Stage,
+    VersionTarget,
+    Wanted,
+)
+from modelyard.domain.planner import Plan, Verdict, plan
+
+LATER = 1_000_000
+
+
+def version(model_id: str, slot: str, made: str, count: int, weight: int) -> VersionTarget:
+    return VersionTarget(model_id, slot, made, count, weight)
+
+
+def ready(model_id: str, slot: str, made: str, count: int) -> tuple[Instance, ...]:
+    """``count`` instances that carry traffic since long ago."""
+    return tuple(
+        Instance(f"{model_id}{n}", model_id, slot, made, Stage.READY, n, n, served_at=n)
+        for n in range(count)
+    )
+
+
+def gets_on(found: Plan) -> bool:
+    """It does something, looks again, or is there."""
+    return bool(found.starts or found.retire or found.check_at or found.verdict is Verdict.LIVE)
+
+
+def test_more_instances_of_a_version_whose_forerunners_have_not_left() -> None:
+    live = RevisionTarget(1, (version("old", "slot", "old", 3, 100),))
+    serving = RevisionTarget(2, (version("new", "slot", "new", 3, 100),))
+    target = RevisionTarget(3, (version("new", "slot", "new", 4, 100),))
+    seen = Observed((*ready("old", "slot", "old", 3), *ready("new", "slot", "new", 3)))
+    desired = Desired(Wanted.RUNNING, target, serving, live, since=0)
+    assert gets_on(plan(desired, seen, LATER))
+
+
+def test_a_version_that_comes_back_otherwise_in_another_slot() -> None:
+    other = version("other", "second", "other", 1, 50)
+    live = RevisionTarget(1, (version("model", "first", "before", 3, 50), other))
+    serving = RevisionTarget(2, (version("new", "first", "new", 3, 50), other))
+    comes_back = version("model", "second", "after", 2, 50)
+    target = RevisionTarget(3, (version("new", "first", "new", 3, 50), comes_back))
+    seen = Observed(
+        (
+            *ready("model", "first", "before", 3),
+            *ready("new", "first", "new", 3),
+            *ready("other", "second", "other", 1),
+        )
+    )
+    desired = Desired(Wanted.RUNNING, target, serving, live, since=0)
+    assert gets_on(plan(desired, seen, LATER))

@@ -47,3 +47,11 @@ async def test_a_recorded_process_that_is_gone_is_one(tmp_path: Path) -> None:
     report = await runtime.probe(ID)
     assert report is not None
     assert report.phase is Phase.GONE
+
+
+async def test_a_folder_that_never_got_its_name_is_removed(tmp_path: Path) -> None:
+    unfinished = tmp_path / "instances" / f".{ID}.new"
+    unfinished.mkdir(parents=True)
+    runtime = LocalRuntime(tmp_path / "instances", tmp_path / "logs")
+    assert await runtime.list() == []
+    assert not unfinished.exists()

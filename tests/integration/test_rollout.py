@@ -99,6 +99,28 @@ async def test_the_former_version_stays_until_the_new_one_has_proven_itself(benc
     assert told[-1] == "update rolled back"
 
 
+@pytest.mark.parametrize("weight", [10, 100])
+async def test_a_worker_that_crashes_under_its_first_traffic_is_rolled_back(
+    bench: Bench, weight: int
+) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    [old] = bench.runtime.alive()
+    bench.runtime.tails[M2] = "Segmentation fault"
+    beside = [version(M1, 100 - weight), version(M2, weight)] if weight < 100 else []
+    await bench.update(service_id, config=beside or [version(M2, 100)])
+    await passes(bench, service_id, 5)
+    [new] = set(bench.runtime.alive()) - {old}
+    bench.runtime.phases[new] = Phase.STARTING
+    await bench.settle(service_id)
+    assert bench.runtime.alive() == [old]
+    assert bench.gateway.weights(service_id)[M1] == 100
+    [log] = await bench.logs(service_id)
+    assert log.result == "FAIL"
+    assert log.reason.startswith("it broke down under its first traffic")
+    assert log.reason.endswith("Segmentation fault")
+
+
 async def test_a_cause_comes_with_the_last_lines_of_the_log(bench: Bench) -> None:
     bench.runtime.broken[M1] = "the worker ended"
     bench.runtime.tails[M1] = "Traceback\nImportError: no module named nothing\n"

@@ -122,7 +122,7 @@ def _advance(scene: Scene) -> Plan:
         starts=starts,
         split=_split(scene, retire, percent),
         retire=retire,
-        kills=(*_overdue_starts(scene), *_overdue_drains(scene)),
+        kills=(*_stumbled(scene), *_overdue_starts(scene), *_overdue_drains(scene)),
         verdict=Verdict.LIVE if live else Verdict.PROGRESSING,
         check_at=_check_at(scene, starts, retire, waiting_until),
         percent=percent,
@@ -149,10 +149,21 @@ def _split(scene: Scene, retire: tuple[str, ...], percent: int | None) -> Split 
 # -- who has had his time -----------------------------------------------------------------------
 
 
+def _stumbled(scene: Scene) -> Iterable[Kill]:
+    """New instances that broke down under the first traffic they got: they are not repaired."""
+    for version in scene.target.versions:
+        for instance in scene.own.made(version, Stage.STARTING):
+            if scene.broke_on_probation(version, instance):
+                yield Kill(instance.instance_id, "it broke down under its first traffic", True)
+
+
 def _overdue_starts(scene: Scene) -> Iterable[Kill]:
+    stumbled = {kill.instance_id for kill in _stumbled(scene)}
     for instance in scene.seen.instances:
         version = _wanted_version(scene.desired, instance)
         if version is None or instance.stage is not Stage.STARTING:
+            continue
+        if instance.instance_id in stumbled:
             continue
         if scene.now - instance.since > version.start_timeout_ms:
             seconds = version.start_timeout_ms // 1000

@@ -157,6 +157,13 @@ class Scene:
             for i in self.own.made(version, Stage.READY)
         )
 
+    def broke_on_probation(self, version: VersionTarget, instance: Instance) -> bool:
+        """Whether it stopped being ready soon after it had got its first traffic."""
+        if self.desired.live is None or proven_before(version, self.desired):
+            return False
+        served_at = instance.served_at
+        return served_at is not None and instance.since < served_at + self.desired.probation_ms
+
     def proven_at(self) -> int | None:
         """When (ms) the next version of what serves will have proven itself, if all stays well."""
         serving = self.target if self.flips else self.desired.serving

@@ -110,6 +110,12 @@ def create(instances_dir: Path, log_file: Path, spec: InstanceSpec) -> InstanceF
     return folder
 
 
+def forget_unfinished(instances_dir: Path) -> None:
+    """Remove what a launch left that was cut off before its folder had its name."""
+    for aside in instances_dir.glob(".*.new"):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def read(path: Path) -> InstanceFolder | None:
     """The instance in ``path``, or None when there is none."""
     try:

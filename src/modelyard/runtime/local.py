@@ -152,6 +152,7 @@ class LocalRuntime:
         if self._adopted:
             return
         self._adopted = True
+        folders.forget_unfinished(self._instances_dir)
         for folder in folders.scan(self._instances_dir):
             known = self._known[folder.instance_id] = _Known(folder)
             process = _living(folder)

@@ -102,7 +102,8 @@ class Storm:
 def test_storm(tmp_path: Path) -> None:
     number = seed()
     chance = random.Random(number)
-    with Stack(env={"MODELYARD_DRAIN_GRACE": "5"}) as stack:
+    # Short times, so that many updates come to their end between two deaths.
+    with Stack(env={"MODELYARD_DRAIN_GRACE": "5", "MODELYARD_PROBATION": "0.3"}) as stack:
         models = [import_echo(stack, tmp_path, "storm", f"{n + 1}.0.0") for n in range(VERSIONS)]
         storm = Storm(chance, models, (Wish(models[0], 100, 2),))
         with (

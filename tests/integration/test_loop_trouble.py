@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from loop_support import M1, M2, Bench, loop_bench, version
+from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import delete
 
 from modelyard.control.orphans import end_orphans
 from modelyard.control.service_pass import service_pass
 from modelyard.domain.instance import Phase
 from modelyard.steps import Step
-from modelyard.store.tables.service import Instance
+from modelyard.store.tables.service import Instance, Service
 
 
 @pytest.fixture
@@ -226,3 +226,32 @@ async def test_pass_that_was_cut_off_after_recording_starts_once(bench: Bench) -
     await bench.settle(service_id)
     assert (await bench.service(service_id)).status == "running"
     assert len(bench.runtime.alive()) == 1
+
+
+async def test_a_service_whose_instances_all_died_is_deleted(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100, 2))
+    await bench.settle(service_id)
+    bench.clock.pass_ms(1_000)
+    for instance_id in bench.runtime.alive():
+        bench.runtime.kill(instance_id)
+    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.settle(service_id)
+    async with bench.database.read() as session:
+        assert await session.get(Service, service_id) is None
+
+
+async def test_giving_up_during_a_rollback_closes_the_update(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    bench.runtime.broken |= {M1: "no", M2: "no"}
+    await bench.update(service_id, config=[version(M2, 100)])
+    while (await bench.service(service_id)).desired_revision != 1:
+        await service_pass(bench.parts, service_id)
+        bench.clock.pass_ms(100)
+    [log] = await bench.logs(service_id)
+    assert (log.result, log.closed_at) == ("FAIL", None)
+    for instance_id in bench.runtime.alive():
+        bench.runtime.kill(instance_id)
+    await bench.settle(service_id, passes=2_000, until="failed")
+    [log] = await bench.logs(service_id)
+    assert log.closed_at is not None

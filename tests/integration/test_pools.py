@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from services_api import ServicesApi, services_api
+from services_api import PROJECT, ServicesApi, services_api
 from sqlalchemy import select, update
 
 from field_kit import M1, M2, POOLS, entry
 from modelyard.control.capacity import peaks
+from modelyard.control.creating import create_service
+from modelyard.control.judging import Author
 from modelyard.domain.pools import Generation, PoolRef
 from modelyard.domain.resources import Limits, Resources
 from modelyard.pool_settings import PoolSettings
@@ -150,6 +152,21 @@ async def test_two_at_once_cannot_have_the_same_room(tmp_path: Path) -> None:
 async def test_two_at_once_cannot_have_the_same_room_on_postgresql(tmp_path: Path) -> None:
     with PostgresServer() as server:
         await _race(tmp_path, server.new_database())
+
+
+@pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")
+async def test_two_at_once_cannot_have_the_same_quota_on_postgresql(tmp_path: Path) -> None:
+    with PostgresServer() as server:
+        url = server.new_database()
+        async with services_api(tmp_path, max_instances=1, database_url=url) as api:
+            author = Author(PROJECT, "u" * 32, "d" * 32)
+            body = {"service_name": "a", "infer_type": "real-time", "config": [entry()]}
+            async with api.database.write(Step.TEST) as session:
+                await create_service(session, api.settings, author, body, "a" * 36, 1)
+                # Of another model: two services of one model wait for each other anyway.
+                second = asyncio.create_task(api.create("b", entry(model_id=M2)))
+                await asyncio.wait({second}, timeout=1)
+            assert (await second).json()["error_code"] == "ModelArts.3522"
 
 
 async def _race(tmp_path: Path, url: str = "") -> None:

@@ -12,6 +12,7 @@ from bench_api import Api, service_api
 from loop_support import AUTHOR, M1, M2, version
 from sqlalchemy import update
 
+from modelyard.control.judging import Asked, Form
 from modelyard.domain.tally import RequestRecord
 from modelyard.steps import Step
 from modelyard.store.tables.model import Model
@@ -164,3 +165,22 @@ async def test_a_request_leads_back_to_instance_and_revision(api: Api, service_i
     await get(api, f"/{service_id}/requests/r-2", 404)
     other = await api.bench.create(version(M1, 100), service_name="other")
     await get(api, f"/{other}/requests/r-1", 404)
+
+
+async def test_what_was_only_stored_comes_back_under_its_guard(api: Api) -> None:
+    bench = api.bench
+    service_id = await bench.create(version(M1, 100))
+    await bench.settle(service_id)
+    await bench.update(service_id, status="stopped")
+    await bench.settle(service_id)
+    await bench.update(service_id, config=[version(M2, 100)])
+    properties = {"rollout": {"steps": [10], "hold_seconds": 5}}
+    await bench.update(service_id, config=[version(M1, 100)], additional_properties=properties)
+    await bench.update(service_id, status="running")
+    await bench.settle(service_id)
+    for number, guarded in ((2, True), (1, False)):
+        async with bench.database.read() as session:
+            asked = Asked(Form.ROLLBACK, number)
+            judged = await bench.wishes.judge(session, AUTHOR, service_id, asked, lock=False)
+        assert judged.new is not None
+        assert (judged.new.rollout.guard is not None) is guarded

@@ -356,7 +356,10 @@ class World(RuleBasedStateMachine):
 
         def takes_room(i: Instance, slot: str) -> bool:
             """What serves in another slot than the target will have it is not this one's."""
-            own = flipped or serving is None or target.makes(i.model_id, i.fingerprint)
+            if flipped or serving is None:
+                return target.slot_of(i) == slot
+            makes = (i.model_id, i.fingerprint)
+            own = target.makes(*makes) and not serving.makes(*makes)
             return target.slot_of(i) == slot and (own or serving.slot_of(i) == slot)
 
         alive = [i for i in present.instances if i.stage is not Stage.DRAINING]

@@ -251,8 +251,12 @@ def _refusal(answer: httpx.Response, remedy: str = "") -> ApiFailure:
         or answer.text[:300]
         or answer.reason_phrase
     )
+    others = [
+        f"{problem.text('field')}: {problem.text('reason')}. {problem.text('remedy')}"
+        for problem in content.parts("problems")[1:]
+    ]
     code = content.text("error_code") or content.text("erno")
-    return ApiFailure(answer.status_code, code, message, remedy, content)
+    return ApiFailure(answer.status_code, code, "\n".join([message, *others]), remedy, content)
 
 
 @contextmanager

@@ -117,7 +117,10 @@ def rollback(
 def served(
     service: ServiceArgument,
     at: Annotated[
-        str, typer.Argument(help="ISO 8601 such as 2026-03-01T14:03:00+01:00, or milliseconds.")
+        str,
+        typer.Argument(
+            help="ISO 8601 such as 2026-03-01T14:03:00+01:00, UTC without a zone; or milliseconds."
+        ),
     ],
     json: JsonOption = False,
     home: HomeOption = None,

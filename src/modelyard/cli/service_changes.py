@@ -68,7 +68,8 @@ def _operation(text: str) -> dict[str, object]:
 def tag(
     service: ServiceArgument,
     tags: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="Tags to set.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE...]", help="Tags to set; KEY alone has no value."),
     ] = None,
     remove: Annotated[
         list[str] | None, typer.Option("--remove", help="A key to remove; repeat it for more.")

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from modelyard.domain.config import VersionConfig
-
 JsonObject = dict[str, Any]
 
 
@@ -15,16 +13,16 @@ JsonObject = dict[str, Any]
 class Accepted:
     """A wish that was written down.
 
-    ``generation``: of the service after it. ``at`` (ms), ``revision`` and ``config``: when which
-    configuration was accepted, and what it deploys; empty when it was left alone. ``replayed``:
-    this is the first answer to an equal call.
+    ``generation``: of the service after it. ``at`` (ms) and ``revision``: when which configuration
+    was accepted, ``deploys``: the fingerprint of each version in it; empty when it was left alone.
+    ``replayed``: this is the first answer to an equal call.
     """
 
     service_id: str
     generation: int
     at: int | None = None
     revision: int | None = None
-    config: tuple[VersionConfig, ...] = ()
+    deploys: tuple[str, ...] = ()
     replayed: bool = False
 
     def to_json(self) -> JsonObject:
@@ -34,7 +32,7 @@ class Accepted:
             "generation": self.generation,
             "at": self.at,
             "revision": self.revision,
-            "config": [version.to_json() for version in self.config],
+            "deploys": list(self.deploys),
         }
 
     @classmethod
@@ -45,6 +43,6 @@ class Accepted:
             generation=kept["generation"],
             at=kept["at"],
             revision=kept["revision"],
-            config=tuple(VersionConfig.from_json(item) for item in kept["config"]),
+            deploys=tuple(kept["deploys"]),
             replayed=True,
         )

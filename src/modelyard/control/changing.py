@@ -40,4 +40,5 @@ async def change_service(
     if new is None:
         return Accepted(service.id, service.generation)
     number = service.desired_revision
-    return Accepted(service.id, service.generation, at, number, tuple(new.config))
+    deploys = tuple(version.fingerprint for version in new.config)
+    return Accepted(service.id, service.generation, at, number, deploys)

@@ -227,7 +227,9 @@ def _answer(name: str, status: int | None, said: str, limit_s: float, *, late: b
         return Answer(Decision.CONTINUE, f"check {name} agrees{because}")
     if status == TEMPFAIL:
         return Answer(Decision.HOLD, f"check {name} asks to wait{because}")
-    return Answer(Decision.ROLL_BACK, f"check {name} refuses: {said or f'exit status {status}'}")
+    killed = status is not None and status < 0
+    ended = f"killed by signal {-(status or 0)}" if killed else f"exit status {status}"
+    return Answer(Decision.ROLL_BACK, f"check {name} refuses: {said or ended}")
 
 
 def _last_line(output: bytes) -> str:

@@ -46,7 +46,8 @@ async def create_service(
     await session.flush()
     await judge_quotas(session, settings, author.project_id)
     await judge_capacity(session, settings, service, revision)
-    return Accepted(service.id, service.generation, now, 1, config)
+    deploys = tuple(version.fingerprint for version in config)
+    return Accepted(service.id, service.generation, now, 1, deploys)
 
 
 async def _add(session: AsyncSession, service: Service) -> None:

@@ -245,8 +245,9 @@ async def _brought_back(session: AsyncSession, service: Service, number: object)
         "config": [as_body(version) for version in content.config],
         "load_balancer_policy": content.policy.value,
     }
-    # What has served in full needs no trial.
-    tried = number == 1 or found.result == Result.SUCCESS.value
+    # What has served in full needs no trial; what was only stored for a start has not.
+    reached = found.number == 1 or found.result == Result.SUCCESS.value
+    tried = reached and await revisions.has_served(session, service.id, found.number)
     return _Whole(
         body,
         lambda problem: restored(problem, found.number),

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from modelyard.domain.config import VersionConfig
 from modelyard.errors import Problem, refuse
 from modelyard.settings import Settings
-from modelyard.store.pools import wanted_configs
+from modelyard.store.pools import lock_quotas, wanted_configs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ async def judge_quotas(session: AsyncSession, settings: Settings, project_id: st
 
     To be called after the change and before the commit. Raises ``InvalidRequest``.
     """
+    if _limited(settings):
+        await lock_quotas(session, project_id)
     problems = await quota_problems(session, settings, project_id)
     if problems:
         raise refuse(problems)
@@ -39,7 +41,7 @@ async def quota_problems(
     session: AsyncSession, settings: Settings, project_id: str, expected: Expected | None = None
 ) -> list[Problem]:
     """The quotas that the project exceeds; if a service were as ``expected``, when given."""
-    if not (settings.max_services or settings.max_running_services or settings.max_instances):
+    if not _limited(settings):
         return []
     but = expected.service_id if expected else ""
     found = await wanted_configs(session, project_id, but=but)
@@ -62,6 +64,10 @@ async def quota_problems(
         ),
         *_judge("instances", instances, settings.max_instances, "MAX_INSTANCES", "3522"),
     ]
+
+
+def _limited(settings: Settings) -> bool:
+    return bool(settings.max_services or settings.max_running_services or settings.max_instances)
 
 
 def _judge(what: str, found: int, limit: int, setting: str, code: str) -> Iterator[Problem]:

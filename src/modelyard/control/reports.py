@@ -49,9 +49,11 @@ class Reports:
         ended = [one for one in logs if one.closed_at is not None and one.closed_at < settled]
         if not ended:
             return
-        reports = [await self._report(one) for one in ended]
+        reports = [(one, await self._try_report(one)) for one in ended]
         async with self._database.write(Step.REPORT) as session:
-            for one, report in zip(ended, reports, strict=True):
+            for one, report in reports:
+                if report is None:
+                    continue
                 await session.execute(
                     update(UpdateLog)
                     .where(
@@ -61,6 +63,14 @@ class Reports:
                     )
                     .values(report=report.to_json())
                 )
+
+    async def _try_report(self, found: UpdateLog) -> UpdateReport | None:
+        """None when it cannot be made now: one report must not hold up all others."""
+        try:
+            return await self._report(found)
+        except Exception:
+            log.exception("cannot report on an update", service_id=found.service_id)
+            return None
 
     async def _report(self, found: UpdateLog) -> UpdateReport:
         service_id, begun, closed = found.service_id, found.update_time, found.closed_at

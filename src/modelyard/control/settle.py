@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control import guarding, journal
 from modelyard.domain.guard import Decision
 from modelyard.domain.observed import Desired, Observed, Wanted
 from modelyard.domain.outcome import Outcome, Result, Turn, outcome
-from modelyard.domain.planner import Plan
+from modelyard.domain.planner import Plan, Verdict
 from modelyard.domain.scene import Scene
 from modelyard.store.state import ServiceState
 from modelyard.store.tables.service import Service, ServingPeriod, UpdateLog
@@ -41,12 +41,14 @@ async def settle(session: AsyncSession, service: Service, done: Carried, now: in
     is the one the plan was made for.
     """
     result = outcome(done.desired, done.observed, done.todo)
-    await _note_serving(session, service, result.serving, now)
-    if service.generation != done.state.service.generation:
-        return RETRY_NOW
-    if result.turn is Turn.ENDED and service.wanted == Wanted.DELETED.value:
+    same_wish = service.generation == done.state.service.generation
+    if same_wish and result.turn is Turn.ENDED and service.wanted == Wanted.DELETED.value:
+        # Before anything else is noted: no row may refer to a service that goes.
         await session.execute(delete(Service).where(Service.id == service.id))
         return None
+    await _note_serving(session, service, result.serving, now)
+    if not same_wish:
+        return RETRY_NOW
     check_at = await _apply(session, service, done, result, now)
     if service.due_time is not None and service.wanted == Wanted.RUNNING.value:
         check_at = service.due_time if check_at is None else min(check_at, service.due_time)
@@ -59,7 +61,12 @@ async def _note_serving(
 ) -> None:
     if service.serving_revision != serving:
         service.serving_revision = serving
-        await session.merge(ServingPeriod(service_id=service.id, since=now, revision=serving))
+        last = await session.scalar(
+            select(func.max(ServingPeriod.since)).where(ServingPeriod.service_id == service.id)
+        )
+        # Periods stay in their order, also when the clock was set back.
+        since = max(now, (last or 0) + 1)
+        session.add(ServingPeriod(service_id=service.id, since=since, revision=serving))
 
 
 async def _apply(
@@ -73,7 +80,7 @@ async def _apply(
     if service.live_revision != service.desired_revision or result.turn is Turn.ARRIVED:
         under_way = await journal.open_logs(session, service.id)
         journal.note_published(under_way, done.published)
-    guarded = _guard(session, service, done, now)
+    again = _guard(session, service, done, now)
     if result.turn is Turn.ROLLS_BACK:
         await _roll_back(session, service, result, now)
         return RETRY_NOW
@@ -82,11 +89,12 @@ async def _apply(
         return RETRY_NOW
     if result.turn is Turn.ARRIVED:
         _arrive(session, service, under_way, now)
-        _keep(session, service, done, former, now)
+        # The next plan knows what is kept, and when that ends.
+        again = _keep(session, service, done, former, now) or again
     elif result.progress == 100 and await journal.finish_rollbacks(session, service.id, now):
         journal.event(session, service.id, "update rolled back", now)
     _forget_kept(service, done, now)
-    return RETRY_NOW if guarded else done.todo.check_at
+    return RETRY_NOW if again else done.todo.check_at
 
 
 def _guard(session: AsyncSession, service: Service, done: Carried, now: int) -> bool:
@@ -105,18 +113,35 @@ def _guard(session: AsyncSession, service: Service, done: Carried, now: int) -> 
 
 def _keep(
     session: AsyncSession, service: Service, done: Carried, former: int | None, now: int
-) -> None:
-    """Note that the former revision stays loaded, for as long as the new one asks for it."""
+) -> bool:
+    """Note that the former revision stays loaded, for as long as the new one asks for it.
+
+    True when it does.
+    """
     keep_ms = done.desired.target.keep_former_ms
-    if keep_ms and former is not None:
+    keeps = bool(keep_ms) and former is not None
+    if keeps:
         service.kept_revision, service.kept_until = former, now + keep_ms
-        minutes = keep_ms // 60_000
-        info = f"revision {former} stays loaded for {minutes} minutes: going back is immediate"
+        seconds = keep_ms // 1000
+        info = f"revision {former} stays loaded for {seconds} seconds: going back is immediate"
         journal.event(session, service.id, info, now)
+    return keeps
 
 
 def _forget_kept(service: Service, done: Carried, now: int) -> None:
-    if service.kept_until is None or now < service.kept_until:
+    """Once nothing of it is loaded any more, so that nobody counts it as taking room.
+
+    While an update is under way its instances may be the target's, and only kept again later.
+    """
+    kept = done.desired.kept
+    if kept is None or (service.kept_revision, service.kept_until) != (
+        kept.revision.number,
+        kept.until,
+    ):
+        return
+    ended = done.todo.verdict is Verdict.ENDED
+    under_way = service.live_revision != service.desired_revision
+    if under_way and not ended and now < kept.until:
         return
     if not Scene(done.desired, done.observed, now).former:
         service.kept_revision = service.kept_until = None
@@ -166,5 +191,6 @@ async def _give_up(session: AsyncSession, service: Service, result: Outcome, now
     service.error_msg = result.cause
     service.generation += 1
     await journal.close_logs(session, service.id, Result.FAIL, now, result.cause)
+    await journal.finish_rollbacks(session, service.id, now)
     info = f"service failed: {result.cause}"
     journal.event(session, service.id, info, now, journal.ABNORMAL)

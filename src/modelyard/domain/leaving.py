@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from modelyard.domain.observed import Instance, Observed, Stage, VersionTarget
 from modelyard.domain.scene import Scene
@@ -12,7 +12,7 @@ from modelyard.domain.starts import Missing, stable_count
 def leavers(scene: Scene, wanted: Iterable[Missing]) -> tuple[str, ...]:
     """Ids of the instances to take out of traffic and drain."""
     if not scene.flips:
-        going = [*_useless(scene), *_outlived(scene), *_making_room(scene, wanted)]
+        going = [*_useless(scene), *_relieved(scene, wanted)]
     else:
         going = [*_replaced(scene), *_removed(scene)]
     going += sorted(scene.former - scene.still_kept)
@@ -37,48 +37,60 @@ def _useless(scene: Scene) -> Iterable[str]:
             yield instance.instance_id
 
 
-def _outlived(scene: Scene) -> Iterable[str]:
-    """What the serving revision was still letting go when an update overtook it.
+def _relieved(scene: Scene, wanted: Iterable[Missing]) -> Iterable[str]:
+    """Instances of serving versions that are in the way of the target's, as far as others carry on.
 
-    It goes as it would have gone then: it holds the room that the target's versions need.
+    First what an overtaken update was letting go anyway, then those that have no traffic, or less
+    by a guard.
     """
+    new = (item for item in wanted if item.revision == scene.target.number)
+    followers = {scene.predecessor(item.version): item for item in new}
     serving = scene.desired.serving
     if serving is None:
         return
     for version in serving.versions:
         usable = scene.present.usable(serving, version)
-        going = [
-            i.instance_id
-            for i in (
-                *_by_age(i for i in usable if not version.made(i)),
-                *_surplus(usable, version),
-            )
-            if not scene.target.makes(i.model_id, i.fingerprint)
-            and i.instance_id not in scene.kept_by_target
-        ]
-        if scene.proven(version):
-            yield from going[: max(0, len(usable) - version.needed)]
+        follower = followers.get(version)
+        going = _outlived(scene, version, usable)
+        if follower is not None:
+            going += _making_room(scene, version, follower)[len(going) :]
+        yield from going[: max(0, _spare(scene, version, usable, follower))]
 
 
-def _making_room(scene: Scene, wanted: Iterable[Missing]) -> Iterable[str]:
-    """Serving instances that have no traffic, or less by a guard, where new ones need room."""
-    serving = scene.desired.serving
-    if serving is None or scene.target.keep_former_ms:
-        return
-    for item in wanted:
-        before = scene.predecessor(item.version)
-        if not item.room or before is None:
-            continue
-        stable = _by_age(scene.present.made(before, Stage.READY))
-        usable = scene.present.usable(serving, before)
-        ready = {*usable, *scene.own.made(item.version, Stage.READY)}
-        if not before.weight:
-            spare = len(ready) - max(before.needed, item.version.needed)
-        elif scene.guarded:
-            spare = min(len(stable) - stable_count(scene, before), len(ready) - item.version.needed)
-        else:
-            continue
-        yield from (i.instance_id for i in stable[: max(0, min(item.room, spare))])
+def _spare(
+    scene: Scene,
+    version: VersionTarget,
+    usable: Iterable[Instance],
+    follower: Missing | None,
+) -> int:
+    """How many of a serving version's instances can leave before the target takes over."""
+    rest = set(usable)
+    if follower is None:
+        return len(rest) - version.needed
+    if not version.weight:
+        rest.update(scene.own.made(follower.version, Stage.READY))
+    return len(rest) - max(version.needed, follower.version.needed)
+
+
+def _outlived(scene: Scene, version: VersionTarget, usable: Collection[Instance]) -> list[str]:
+    """What the serving version was still letting go when an update overtook it."""
+    going = (*_by_age(i for i in usable if not version.made(i)), *_surplus(usable, version))
+    return [
+        i.instance_id
+        for i in going
+        if scene.proven(version)
+        and not scene.target.makes(i.model_id, i.fingerprint)
+        and i.instance_id not in scene.kept_by_target
+    ]
+
+
+def _making_room(scene: Scene, version: VersionTarget, follower: Missing) -> list[str]:
+    """The oldest of a serving version whose traffic has moved, or that has none."""
+    if version.weight and not scene.guarded:
+        return []
+    stable = _by_age(scene.own.made(version, Stage.READY))
+    needless = len(stable) - (stable_count(scene, version) if version.weight else 0)
+    return [i.instance_id for i in stable[: max(0, min(follower.room, needless))]]
 
 
 def _replaced(scene: Scene) -> Iterable[str]:

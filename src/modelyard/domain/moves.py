@@ -81,8 +81,8 @@ def _why(case: Foreseen, moment: Moment, before: Move, move: Move, percent: int 
     if move.revision is None:
         stops = case.after.wanted is not Wanted.RUNNING
         return "the service stops" if stops else "nothing can answer"
-    if moment.percent and moment.percent != percent and case.guard:
-        steps = case.guard.steps
+    steps = case.guard.steps if case.guard else ()
+    if moment.percent in steps and moment.percent != percent:
         where = f"step {steps.index(moment.percent) + 1} of {len(steps)}"
         return f"{where}: {moment.percent} % go by revision {moment.target}"
     if before.revision is None:

@@ -24,7 +24,13 @@ from modelyard.domain.observed import (
 )
 from modelyard.domain.scene import Scene
 from modelyard.domain.split import Split, blend, split_of
-from modelyard.domain.starts import Start, in_strength, missing, planned_starts
+from modelyard.domain.starts import (
+    Start,
+    carried_percent,
+    in_strength,
+    missing,
+    planned_starts,
+)
 
 POLL_MS = 50
 DRAIN_POLL_MS = 500
@@ -134,7 +140,9 @@ def _percent(scene: Scene) -> int | None:
     step = scene.desired.step
     if not scene.guarded or step is None:
         return None
-    return step.percent if step.begun or in_strength(scene) else step.before
+    if step.begun or in_strength(scene):
+        return step.percent
+    return max(step.before, carried_percent(scene))
 
 
 def _split(scene: Scene, retire: tuple[str, ...], percent: int | None) -> Split | None:

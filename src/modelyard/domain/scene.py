@@ -136,7 +136,7 @@ class Scene:
         """New and grown versions must be there in strength, replaced ones have come up once."""
         before = self.predecessor(version)
         own = len(self.own.made(version, Stage.READY))
-        if before is None or self.target.keep_former_ms:
+        if before is None:
             return own >= version.needed
         if before.fingerprint != version.fingerprint:
             return own >= 1 and len(self.own.usable(self.target, version)) >= version.needed

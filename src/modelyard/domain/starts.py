@@ -91,7 +91,9 @@ def _missing_held(scene: Scene, holding: RevisionTarget | None, version: Version
     if not proven_before(version, scene.desired):
         return 0
     alive = scene.present.alive(holding, version.slot)
-    if scene.guarded:
+    if not version.weight:
+        own = list(alive)
+    elif scene.guarded:
         own = [i for i in alive if version.made(i)]
     else:
         own = [i for i in alive if version.made(i) or i.served_at is not None]
@@ -146,3 +148,14 @@ def in_strength(scene: Scene) -> bool:
         len(scene.own.made(v, Stage.READY)) >= wanted_count(scene, v)
         for v in new_versions(serving, scene.target)
     )
+
+
+def carried_percent(scene: Scene) -> int:
+    """Percent of the traffic that the new versions' ready instances can take on the way to a step.
+
+    Less than the step's while they are not in strength. So the first of them take part before the
+    last have room.
+    """
+    serving = scene.desired.serving
+    new = new_versions(serving, scene.target) if serving else ()
+    return min((100 * len(scene.own.made(v, Stage.READY)) // v.count for v in new), default=0)

@@ -87,8 +87,6 @@ class RequestLog:
 
     lag_ms = LAG_MS
 
-    lag_ms = LAG_MS
-
     def __init__(self, path: Path, limit_mb: int, admin: Admin) -> None:
         self._path = path
         self._limit = limit_mb * _MB

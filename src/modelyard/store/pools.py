@@ -42,6 +42,15 @@ async def lock_pools(session: AsyncSession) -> None:
         await session.execute(text("SELECT pg_advisory_xact_lock(hashtext('modelyard.pools'))"))
 
 
+async def lock_quotas(session: AsyncSession, project_id: str) -> None:
+    """Until the session ends nobody else judges what the project may still have."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtext('modelyard.quotas'), hashtext(:project))"),
+            {"project": project_id},
+        )
+
+
 async def holders(
     session: AsyncSession, pools: Collection[PoolRef | None], *, but: str = ""
 ) -> list[Holder]:

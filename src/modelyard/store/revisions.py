@@ -81,6 +81,14 @@ async def served_at(session: AsyncSession, service_id: str, at: int) -> Period |
     return Period(now.revision, now.since, until)
 
 
+async def has_served(session: AsyncSession, service_id: str, number: int) -> bool:
+    """Whether the revision of that number ever answered predictions."""
+    statement = select(ServingPeriod.since).where(
+        ServingPeriod.service_id == service_id, ServingPeriod.revision == number
+    )
+    return (await session.scalars(statement.limit(1))).first() is not None
+
+
 def _recorded() -> Select[tuple[Revision, UpdateLog]]:
     same = and_(UpdateLog.service_id == Revision.service_id, UpdateLog.revision == Revision.number)
     return select(Revision, UpdateLog).outerjoin(UpdateLog, same)

@@ -154,7 +154,7 @@ def _version_status(version: VersionConfig, instances: Sequence[Instance]) -> st
 
 def resource_ids(accepted: Accepted) -> list[str]:
     """One id per deployed model (services.md §2.1)."""
-    return [f"INF-{version.fingerprint[:6]}@{accepted.at}" for version in accepted.config]
+    return [f"INF-{fingerprint[:6]}@{accepted.at}" for fingerprint in accepted.deploys]
 
 
 def update_log(

@@ -8,13 +8,14 @@ import time
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-import httpx
 import uvloop
 
 from modelyard.cli.predict import VERSION_HEADER
+from modelyard.cli.proving.connection import Answer, Connection, Target
 
 INSTANCE_HEADER = "x-modelyard-instance"
 CONNECTIONS = 16
@@ -63,7 +64,9 @@ class Load:
     def __init__(self, url: str, body: bytes, token: str, *, rate: float, timeout_s: float) -> None:
         self.token = token
         self.counts = Counts()
-        self._url = url
+        self._target = Target(url)
+        self._idle: list[Connection] = []
+        self._open = 0
         self._body = body
         self._rate = rate
         self._timeout_s = timeout_s
@@ -94,64 +97,69 @@ class Load:
             self._error = error
 
     async def _send_all(self) -> None:
-        limits = httpx.Limits(
-            max_connections=CONNECTIONS,
-            max_keepalive_connections=CONNECTIONS,
-            keepalive_expiry=None,
-        )
         began = time.perf_counter()
-        async with (
-            httpx.AsyncClient(
-                limits=limits,
-                timeout=self._timeout_s,
-                trust_env=False,
-                # Loading the system's certificates takes longer than all else here.
-                verify=self._url.startswith("https://"),
-            ) as http,
-            asyncio.TaskGroup() as under_way,
-        ):
-            open_now: set[asyncio.Task[None]] = set()
-            due = 0
-            while not self._stopping.is_set():
-                wanted = int((time.perf_counter() - began) * self._rate)
-                for _ in range(wanted - due):
-                    if len(open_now) >= CONNECTIONS:
-                        self.counts.skipped += 1
-                        continue
-                    task = under_way.create_task(self._predict(http))
-                    open_now.add(task)
-                    task.add_done_callback(open_now.discard)
-                due = wanted
-                await asyncio.sleep(max(0.0, (due + 1) / self._rate + began - time.perf_counter()))
+        due = 0
+        try:
+            async with asyncio.TaskGroup() as under_way:
+                while not self._stopping.is_set():
+                    wanted = int((time.perf_counter() - began) * self._rate)
+                    for _ in range(wanted - due):
+                        if self._open >= CONNECTIONS:
+                            self.counts.skipped += 1
+                        else:
+                            self._open += 1
+                            under_way.create_task(self._predict())
+                    due = wanted
+                    ahead = (due + 1) / self._rate + began - time.perf_counter()
+                    await asyncio.sleep(max(0.0, ahead))
+        finally:
+            for connection in self._idle:
+                connection.close()
         self.counts.seconds = time.perf_counter() - began
 
-    async def _predict(self, http: httpx.AsyncClient) -> None:
+    async def _predict(self) -> None:
         counts = self.counts
         counts.sent += 1
         at, began = int(time.time() * 1000), time.perf_counter()
         try:
-            answer = await http.post(
-                self._url,
-                content=self._body,
-                headers={"X-Auth-Token": self.token, "Content-Type": "application/json"},
-            )
-        except httpx.HTTPError as error:
-            self._note(Failure(at, 0, f"{type(error).__name__} {error}".strip(), "", lost=True))
+            answer = await self._ask()
+        except (OSError, TimeoutError) as error:
+            reason = f"{type(error).__name__} {error}".strip()
+            self._note(Failure(at, 0, reason, "", lost=True))
             return
+        finally:
+            self._open -= 1
         counts.times.append((time.perf_counter() - began) * 1000)
-        if answer.status_code == httpx.codes.OK:
+        if answer.status == HTTPStatus.OK:
             counts.ok += 1
             counts.versions[answer.headers.get(VERSION_HEADER, "unknown")] += 1
             return
         self._note(
             Failure(
                 at,
-                answer.status_code,
-                answer.text[:200],
+                answer.status,
+                answer.body[:200].decode(errors="replace"),
                 answer.headers.get("x-request-id", ""),
                 lost=INSTANCE_HEADER not in answer.headers,
             )
         )
+
+    async def _ask(self) -> Answer:
+        """Raises ``OSError`` or ``TimeoutError`` when there is no answer; nothing is repeated."""
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                # One that the other side has closed meanwhile was never asked.
+                self._idle = [one for one in self._idle if one.usable]
+                connection = self._idle.pop() if self._idle else await self._target.connect()
+                answer = await connection.ask(self._target.request(self._body, self.token))
+        except (OSError, TimeoutError):
+            if connection is not None:
+                connection.close()
+            raise
+        if connection.usable:
+            self._idle.append(connection)
+        return answer
 
     def _note(self, failure: Failure) -> None:
         self.counts.failed += 1

@@ -1,0 +1,270 @@
+"""When a revision takes over, who is set aside for later, and what has proven itself."""
+
+from __future__ import annotations
+
+import pytest
+from planner_support import (
+    LONG_AGO,
+    NOW,
+    draining,
+    fresh,
+    ready,
+    revision,
+    running,
+    scene,
+    settled,
+    starting,
+    updated,
+    version,
+)
+
+from modelyard.domain.observed import Instance, Kept, RevisionTarget, Step
+
+OLD = revision(1, version("a", 2))
+
+
+def flips(target: RevisionTarget, *instances: Instance, before: RevisionTarget = OLD) -> bool:
+    return scene(updated(target, before), *instances).flips
+
+
+def test_what_serves_goes_on_serving() -> None:
+    assert scene(settled(OLD)).flips
+
+
+def test_a_creation_waits_for_the_strength_of_each_version() -> None:
+    target = revision(1, version("a", 2, 50), version("b", 3, 50, max_unavailable=1.0))
+    some = (fresh("i1"), fresh("i2"), fresh("i3", "b"))
+    assert not scene(running(target), *some).flips
+    assert not scene(running(target), *some, starting("i4", "b")).flips
+    assert scene(running(target), *some, fresh("i4", "b")).flips
+
+
+def test_a_replaced_version_takes_over_with_its_first_ready_instance() -> None:
+    new = revision(2, version("b", 2, slot="a"))
+    olds = (ready("i1"), ready("i2"))
+    assert not flips(new, *olds, starting("i3", "b", slot="a"))
+    assert flips(new, *olds, fresh("i3", "b", slot="a"))
+
+
+def test_but_only_when_old_and_new_together_are_enough() -> None:
+    new = revision(2, version("b", 3, slot="a"))
+    olds = (ready("i1"),)
+    assert not flips(new, *olds, fresh("i3", "b", slot="a"))
+    assert flips(new, *olds, fresh("i3", "b", slot="a"), fresh("i4", "b", slot="a"))
+
+
+def test_envs_that_change_are_a_replacement_too() -> None:
+    new = revision(2, version("a", 2, made="2"))
+    assert not flips(new, ready("i1"), ready("i2"))
+    assert flips(new, ready("i1"), ready("i2"), fresh("i3", made="2"))
+
+
+def test_more_instances_take_over_when_they_are_ready() -> None:
+    grown = revision(2, version("a", 4))
+    assert not flips(grown, ready("i1"), ready("i2"), fresh("i3"))
+    assert flips(grown, ready("i1"), ready("i2"), fresh("i3"), fresh("i4"))
+
+
+def test_fewer_take_over_at_once() -> None:
+    assert flips(revision(2, version("a", 1)), ready("i1"), ready("i2"))
+
+
+def test_weights_move_at_once_to_who_can_carry_them() -> None:
+    before = revision(1, version("a", weight=90), version("b", weight=10))
+    after = revision(2, version("a", weight=10), version("b", weight=90))
+    assert flips(after, ready("i1"), ready("i2", "b"), before=before)
+    assert not flips(after, ready("i1"), before=before)
+    assert flips(after, ready("i2", "b"), before=before), "a gets less, so nothing is lost"
+
+
+def test_an_added_version_has_to_be_there_first() -> None:
+    after = revision(2, version("a", 2, 50), version("b", 2, 50))
+    olds = (ready("i1"), ready("i2"))
+    assert not flips(after, *olds, fresh("i3", "b"))
+    assert flips(after, *olds, fresh("i3", "b"), fresh("i4", "b"))
+
+
+def test_a_version_that_is_left_out_is_not_waited_for() -> None:
+    before = revision(1, version("a", weight=50), version("b", weight=50))
+    assert flips(revision(2, version("a")), ready("i1"), before=before)
+
+
+def test_who_keeps_the_former_revision_waits_for_the_whole_strength() -> None:
+    new = revision(2, version("b", 2, slot="a"), keep_ms=1)
+    olds = (ready("i1"), ready("i2"))
+    assert not flips(new, *olds, fresh("i3", "b", slot="a"))
+    assert flips(new, *olds, fresh("i3", "b", slot="a"), fresh("i4", "b", slot="a"))
+
+
+def test_going_back_needs_one_instance_per_version_with_traffic() -> None:
+    live = revision(1, version("a", 3, 60), version("b", 3, 40), version("c", 3, 0))
+    desired = running(live, serving=revision(2, version("x", 3)), live=live)
+    assert not scene(desired, ready("i1")).flips
+    assert not scene(desired, ready("i1"), starting("i2", "b")).flips
+    assert scene(desired, ready("i1"), ready("i2", "b")).flips
+
+
+def test_a_version_whose_forerunner_moves_to_another_slot_has_to_be_there_itself() -> None:
+    """An overtaken update may have given away the slot of a model that goes on."""
+    before = revision(1, version("a", 2, slot="first"))
+    after = revision(
+        2, version("b", 2, 50, slot="first"), version("a", 2, 50, made="2", slot="second")
+    )
+    ours = scene(updated(after, before))
+    assert ours.predecessor(after.versions[0]) is None
+    assert ours.predecessor(after.versions[1]) is None
+    stays = revision(2, version("a", 2, made="2", slot="first"))
+    assert scene(updated(stays, before)).predecessor(stays.versions[0]) == before.versions[0]
+    assert scene(running(after)).predecessor(after.versions[0]) is None
+    news = (fresh("i3", "b", slot="first"), fresh("i4", "a", "2", slot="second"))
+    second = fresh("i5", "a", "2", slot="second")
+    assert not flips(after, ready("i1", slot="first"), *news, second, before=before)
+
+
+# -- a guard ------------------------------------------------------------------------------------
+
+
+def test_a_guard_holds_back_what_is_new() -> None:
+    new = revision(2, version("b", 2, slot="a"))
+    there = (ready("i1"), ready("i2"), fresh("i3", "b", slot="a"), fresh("i4", "b", slot="a"))
+    guarded = scene(updated(new, OLD, step=Step(5)), *there)
+    assert guarded.guarded
+    assert not guarded.flips
+    assert not scene(updated(new, OLD), *there).guarded
+
+
+def test_a_guard_has_nothing_to_say_where_nothing_is_new() -> None:
+    fewer = revision(2, version("a", 1))
+    assert not scene(updated(fewer, OLD, step=Step(5))).guarded
+    assert not scene(running(OLD, step=Step(5))).guarded
+    assert not scene(settled(OLD, step=Step(5))).guarded
+
+
+# -- the former revision -------------------------------------------------------------------------
+
+NEW = revision(2, version("b", slot="a"))
+WAS = revision(1, version("a"))
+
+
+def kept(until: int = NOW + 1, revision: RevisionTarget = WAS) -> Kept:
+    return Kept(revision, until)
+
+
+def test_kept_instances_are_set_aside() -> None:
+    ours = scene(settled(NEW, kept=kept()), ready("i1"), ready("i2", "b", slot="a"), draining("i3"))
+    assert ours.former == {"i1"}
+    assert [i.instance_id for i in ours.present.instances] == ["i2", "i3"]
+    assert ours.idle == {"i1"}
+
+
+def test_without_a_former_revision_nobody_is() -> None:
+    ours = scene(settled(NEW), ready("i1"), ready("i2", "b", slot="a"))
+    assert ours.former == frozenset()
+    assert ours.still_kept == frozenset()
+    assert ours.idle == frozenset()
+
+
+def test_what_the_target_or_the_serving_revision_makes_is_not_set_aside() -> None:
+    assert scene(updated(WAS, NEW, kept=kept()), ready("i1")).former == frozenset()
+    third = revision(3, version("c", slot="a"))
+    ours = scene(running(third, WAS, WAS, kept=kept()), ready("i1"))
+    assert ours.former == frozenset()
+    assert scene(running(NEW, kept=kept()), ready("i1")).former == {"i1"}
+
+
+def test_other_makings_of_the_model_are_not_kept() -> None:
+    assert scene(settled(NEW, kept=kept()), ready("i1", made="2")).former == frozenset()
+
+
+def test_kept_instances_are_let_go_when_their_time_is_over() -> None:
+    there = (ready("i1"), ready("i2", "b", slot="a"))
+    assert scene(settled(NEW, kept=kept(NOW + 1)), *there).still_kept == {"i1"}
+    over = scene(settled(NEW, kept=kept(NOW)), *there)
+    assert over.still_kept == frozenset()
+    assert over.former == {"i1"}
+
+
+def test_no_more_are_kept_than_the_revision_had_the_oldest_first() -> None:
+    there = (ready("i3", born=30), ready("i2", born=10), ready("i1", born=10), starting("i4"))
+    was = revision(1, version("a", 2))
+    ours = scene(settled(NEW, kept=kept(revision=was)), *there)
+    assert ours.still_kept == {"i1", "i2"}
+    assert ours.former == {"i1", "i2", "i3", "i4"}
+
+
+def test_a_target_that_keeps_its_former_revision_counts_without_it() -> None:
+    target = revision(2, version("b", slot="a"), keep_ms=1_000)
+    there = (ready("i1"), ready("i2"), starting("i3"), fresh("i4", "b", slot="a"))
+    ours = scene(updated(target, WAS), *there)
+    assert ours.kept_by_target == {"i1"}
+    assert [i.instance_id for i in ours.own.instances] == ["i2", "i3", "i4"]
+    assert ours.flips
+    assert ours.idle == {"i1"}
+
+
+def test_what_the_target_makes_as_well_is_its_own() -> None:
+    target = revision(2, version("a", weight=50), version("b", weight=50), keep_ms=1_000)
+    assert scene(updated(target, WAS), ready("i1")).kept_by_target == frozenset()
+    keeping = revision(1, version("a"), keep_ms=1_000)
+    assert scene(settled(keeping), ready("i1")).kept_by_target == frozenset()
+    assert scene(running(target), ready("i1")).kept_by_target == frozenset()
+    assert scene(updated(NEW, WAS), ready("i1")).kept_by_target == frozenset()
+
+
+def test_until_it_takes_over_those_kept_before_stay_idle() -> None:
+    target = revision(3, version("c", slot="a"), keep_ms=1_000)
+    there = (ready("i1"), ready("i2", "b", slot="a"))
+    ours = scene(updated(target, NEW, kept=kept()), *there)
+    assert not ours.flips
+    assert ours.idle == {"i1"}
+    later = scene(updated(target, NEW, kept=kept()), *there, fresh("i3", "c", slot="a"))
+    assert later.flips
+    assert later.idle == {"i2"}
+
+
+# -- what is proven ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("served_for", "proven"), [(99, False), (100, True), (101, True)])
+def test_a_new_version_is_proven_when_it_carried_traffic_for_the_probation(
+    served_for: int, proven: bool
+) -> None:
+    desired = updated(NEW, WAS, probation_ms=100)
+    there = ready("i1", "b", slot="a", served_at=NOW - served_for)
+    assert scene(desired, there).proven(NEW.versions[0]) is proven
+
+
+def test_only_traffic_proves_and_only_while_ready() -> None:
+    desired = updated(NEW, WAS, probation_ms=100)
+    assert not scene(desired, fresh("i1", "b", slot="a")).proven(NEW.versions[0])
+    assert not scene(desired, draining("i1", "b", slot="a")).proven(NEW.versions[0])
+
+
+def test_some_need_no_proof() -> None:
+    new = NEW.versions[0]
+    assert scene(updated(NEW, WAS, probation_ms=0)).proven(new)
+    assert scene(running(NEW, probation_ms=100)).proven(new), "there is nothing to go back to"
+    assert scene(settled(NEW, probation_ms=100)).proven(new), "it is live"
+    silent = version("b", weight=0, slot="a")
+    assert scene(updated(revision(2, silent), WAS, probation_ms=100)).proven(silent)
+
+
+def test_the_next_proof_is_foreseen() -> None:
+    both = revision(2, version("b", weight=50, slot="a"), version("c", weight=50))
+    desired = running(both, both, WAS, probation_ms=100)
+    b, c = ready("i1", "b", slot="a", served_at=NOW - 30), ready("i2", "c", served_at=NOW - 60)
+    assert scene(desired, b, c).proven_at() == NOW + 40
+    assert scene(desired, b).proven_at() == NOW + 70
+    assert scene(desired, fresh("i1", "b", slot="a")).proven_at() == NOW + 100
+    assert scene(desired, ready("i2", "c", served_at=LONG_AGO)).proven_at() is None
+    assert scene(desired).proven_at() is None
+
+
+def test_an_overtaken_update_is_still_on_probation() -> None:
+    """It has taken over, so what it replaces may leave as soon as it has proven itself."""
+    third = revision(3, version("c", slot="a"))
+    desired = running(third, NEW, WAS, probation_ms=100)
+    there = (ready("i1"), ready("i2", "b", slot="a", served_at=NOW - 30))
+    assert not scene(desired, *there).flips
+    assert scene(desired, *there).proven_at() == NOW + 70
+    assert scene(running(third, None, WAS, probation_ms=100), *there).proven_at() is None

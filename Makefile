@@ -1,5 +1,6 @@
 # make install: .venv with Modelyard, the examples' and the tools' packages
 # make run:     install, then `modelyard up` in the foreground
+# make mutation: install, then the mutation test of the planner
 # make test:    install, what the tests need of the system, then checks and tests
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2
 
-.PHONY: install run test check format system clean
+.PHONY: install run test check format system clean mutation
 
 install: $(STAMP)
 
@@ -60,9 +61,14 @@ check: install
 test: system check
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
+# How many small changes of the planner's code its unit tests notice; some minutes.
+mutation: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[mutation]'
+	$(BIN)/python bench/mutation.py
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,7 +3,7 @@
 The machine below is a small world: a runtime whose instances become ready, fail or die when
 Hypothesis says so, and a loop that carries out plans the way the real one does.
 
-    HISTORIES=10000 pytest tests/property/test_planner.py     # the long run
+    HISTORIES=10000 pytest --timeout=0 tests/property/test_planner.py     # the long run
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def plan(desired: Desired, observed: Observed, now: int) -> Plan:
     cause = why_broken(desired, observed)
     if cause:
         split = present_split(desired, observed, now)
-        return Plan(split=split, verdict=Verdict.BROKEN, cause=cause)
+        return Plan(split=split, verdict=Verdict.BROKEN, cause=cause, idle=scene.former)
     return _advance(scene)
 
 
@@ -101,7 +101,9 @@ def present_split(desired: Desired, observed: Observed, now: int) -> Split | Non
     percent = (step.percent if step.begun else step.before) if step else 0
     if scene.guarded and percent and serving:
         return blend(serving, desired.target, scene.present, percent)
-    return split_of(serving, scene.present, idle=scene.former)
+    taken_over = serving is not None and serving.number == desired.target.number
+    idle = (scene.kept_by_target if taken_over else None) or scene.former
+    return split_of(serving, observed.without(scene.former - idle), idle=idle)
 
 
 def _wind_down(scene: Scene) -> Plan:
@@ -124,13 +126,14 @@ def _advance(scene: Scene) -> Plan:
         # One former revision at a time: the one kept before makes way for this one.
         retire = tuple(dict.fromkeys((*retire, *sorted(scene.former))))
     percent = _percent(scene)
+    split = _split(scene, retire, percent)
     return Plan(
         starts=starts,
-        split=_split(scene, retire, percent),
+        split=split,
         retire=retire,
         kills=(*_stumbled(scene), *_overdue_starts(scene), *_overdue_drains(scene)),
         verdict=Verdict.LIVE if live else Verdict.PROGRESSING,
-        check_at=_check_at(scene, starts, retire, waiting_until),
+        check_at=_check_at(scene, bool(starts or retire), split, waiting_until),
         percent=percent,
         idle=scene.idle,
     )
@@ -214,10 +217,10 @@ def _complete(scene: Scene, leaving: tuple[str, ...]) -> bool:
 
 
 def _check_at(
-    scene: Scene, starts: tuple[Start, ...], retire: tuple[str, ...], waiting_until: int | None
+    scene: Scene, moving: bool, split: Split | None, waiting_until: int | None
 ) -> int | None:
     stages = {i.stage for i in scene.seen.instances}
-    if starts or retire or Stage.STARTING in stages:
+    if moving or Stage.STARTING in stages or _proves_more(scene, split):
         return scene.now + POLL_MS
     kept = scene.desired.kept
     moments = [
@@ -229,3 +232,10 @@ def _check_at(
         scene.now + GUARD_POLL_MS if scene.guarded else None,
     ]
     return min((at for at in moments if at is not None), default=None)
+
+
+def _proves_more(scene: Scene, split: Split | None) -> bool:
+    """Whether somebody gets traffic for the first time, and may do more from then on."""
+    return split is not None and any(
+        i.served_at is None and split.carries(i.instance_id) for i in scene.seen.instances
+    )

@@ -44,7 +44,8 @@ class Split:
     shares: tuple[Share, ...] = ()
 
     def carries(self, instance_id: str) -> bool:
-        return any(instance_id in share.endpoints for share in self.shares)
+        """Whether an instance gets traffic by it."""
+        return any(share.weight and instance_id in share.endpoints for share in self.shares)
 
 
 _Key = tuple[str, str]

@@ -352,13 +352,16 @@ class Load:
     async def _run(self) -> None:
         reader: asyncio.StreamReader | None = None
         writer: asyncio.StreamWriter | None = None
+        where = ""
         while not self._stopping:
             try:
                 if writer is None or reader is None:
+                    where = "on a new connection: "
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.settings.port)
                 writer.write(self.request)
                 first, headers = await _head(reader)
                 body = await _body(reader, headers)
+                where = ""
                 if " 200 " in first:
                     self.by_upstream[headers.get("x-upstream", "?")] += 1
                 else:
@@ -367,7 +370,7 @@ class Load:
                     writer.close()
                     writer = None
             except (OSError, asyncio.IncompleteReadError) as error:
-                self.failures.append((time.monotonic(), repr(error)))
+                self.failures.append((time.monotonic(), f"{where}{error!r}"))
                 if writer is not None:
                     writer.close()
                 writer = None

@@ -166,8 +166,10 @@ async def test_another_process_ends_envoy_gently(tmp_path: Path) -> None:
             await EnvoyProcess(here.settings).end(20)
             assert time.monotonic() - started < 5
             assert (await under_way).status == 200
-        # No answer was cut off; new connections are refused, as they must be.
-        assert {text for _, text in load.failures if "ConnectionRefused" not in text} == set()
+        # No answer was cut off; new connections are refused, as they must be, or reset where the
+        # kernel had queued them for a listener that closed.
+        refused = "on a new connection: Connection"
+        assert [text for _, text in load.failures if not text.startswith(refused)] == []
 
 
 async def test_an_envoy_that_hangs_is_ended_all_the_same(

@@ -122,6 +122,9 @@ def _missing_new(
     allowed = lacking
     if len(alive) > len(current) or held:
         room = _most(scene, holding, version.slot) - len(alive) - held
+        if scene.flips and not current:
+            # It died after it had taken over: the former ones leave only when there is another.
+            room = max(room, 1)
         allowed = max(0, min(lacking, room))
     return Missing(scene.target.number, version, allowed, room=lacking - allowed)
 

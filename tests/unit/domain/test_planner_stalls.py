@@ -61,3 +61,11 @@ def test_a_version_that_comes_back_otherwise_in_another_slot() -> None:
     )
     desired = Desired(Wanted.RUNNING, target, serving, live, since=0)
     assert gets_on(plan(desired, seen, LATER))
+
+
+def test_a_new_version_that_dies_after_it_has_taken_over_from_more() -> None:
+    live = RevisionTarget(1, (version("old", "slot", "old", 4, 100),))
+    target = RevisionTarget(2, (version("new", "slot", "new", 1, 100),))
+    seen = Observed(ready("old", "slot", "old", 4))
+    desired = Desired(Wanted.RUNNING, target, target, live, since=0, probation_ms=2_000)
+    assert [start.model_id for start in plan(desired, seen, LATER).starts] == ["new"]

@@ -85,7 +85,9 @@ def scores() -> Iterator[Score]:
     for path in mutmut.walk_mutatable_files():
         found = SourceFileMutationData(path=path)
         found.load()
-        statuses = {name: status_by_exit_code[code] for name, code in found.exit_code_by_key.items()}
+        statuses = {
+            name: status_by_exit_code[code] for name, code in found.exit_code_by_key.items()
+        }
         if statuses:
             survivors = tuple(name for name, status in statuses.items() if status not in CAUGHT)
             yield Score(Path(path).stem, len(statuses), survivors)

@@ -77,10 +77,10 @@ async def service_pass(parts: Parts, service_id: str) -> int | None:
     token = leases.new_token(parts.node, uuid.uuid4().hex)
     now = parts.clock.now_ms()
     async with parts.database.write(Step.PASS_LEASE) as session:
-        if not await leases.take(session, service_id, token, now):
+        service = await leases.take(session, service_id, token, now)
+        if service is None:
             gone = await session.get(Service, service_id) is None
             return None if gone else now + BUSY_RETRY_MS
-        service = await session.get_one(Service, service_id)
         await stop_when_due(session, service, now)
         state = await load_state(session, service, now)
     this = _ServicePass(parts, service_id, token)

@@ -67,8 +67,12 @@ def _spare(
     rest = set(usable)
     if follower is None:
         return len(rest) - version.needed
+    followers = scene.own.made(follower.version, Stage.READY)
     if not version.weight:
-        rest.update(scene.own.made(follower.version, Stage.READY))
+        rest.update(followers)
+    elif scene.guarded:
+        # They carry its traffic already, also where their model has another slot until now.
+        rest.update(i for i in followers if i.served_at is not None)
     return len(rest) - max(version.needed, follower.version.needed)
 
 

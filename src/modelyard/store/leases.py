@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CursorResult, or_, select, update
+from sqlalchemy import CursorResult, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.store.tables.service import Service
@@ -10,21 +10,33 @@ from modelyard.store.tables.service import Service
 LEASE_MS = 30_000
 
 
+# Made once: SQLAlchemy takes longer to put a statement together than SQLite to carry it out.
+_TAKE = (
+    update(Service)
+    .where(
+        Service.id == bindparam("service"),
+        or_(Service.lock_token.is_(None), Service.lock_expires_at < bindparam("now")),
+    )
+    .values(lock_token=bindparam("token"), lock_expires_at=bindparam("until"))
+    .returning(Service)
+    .execution_options(synchronize_session=False, populate_existing=True)
+)
+_HELD = (
+    select(Service)
+    .where(Service.id == bindparam("service"), Service.lock_token == bindparam("token"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 class LeaseLostError(Exception):
     """Somebody else acts on the service now; whatever we were about to write is void."""
 
 
-async def take(session: AsyncSession, service_id: str, token: str, now: int) -> bool:
-    """Take the lease of a service if it is free or has run out."""
-    statement = (
-        update(Service)
-        .where(
-            Service.id == service_id,
-            or_(Service.lock_token.is_(None), Service.lock_expires_at < now),
-        )
-        .values(lock_token=token, lock_expires_at=now + LEASE_MS)
-    )
-    return await _changed(session, statement) == 1
+async def take(session: AsyncSession, service_id: str, token: str, now: int) -> Service | None:
+    """Take the lease of a service if it is free or has run out; gives its row, or None."""
+    values = {"service": service_id, "now": now, "token": token, "until": now + LEASE_MS}
+    return (await session.scalars(_TAKE, values)).one_or_none()
 
 
 async def hold(session: AsyncSession, service_id: str, token: str, now: int) -> None:
@@ -46,13 +58,8 @@ async def held(session: AsyncSession, service_id: str, token: str) -> Service:
 
     Raises ``LeaseLostError``.
     """
-    statement = (
-        select(Service)
-        .where(Service.id == service_id, Service.lock_token == token)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    service = (await session.scalars(statement)).one_or_none()
+    values = {"service": service_id, "token": token}
+    service = (await session.scalars(_HELD, values)).one_or_none()
     if service is None:
         raise LeaseLostError(service_id)
     return service

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.domain.config import VersionConfig
@@ -28,6 +28,20 @@ from modelyard.store.tables.service import Revision, Service
 
 FAILURE_MEMORY_MS = 3_600_000
 """How long a failed instance counts towards the back-off of its successors."""
+
+# Made once: SQLAlchemy takes longer to put a statement together than SQLite to carry it out.
+_REVISIONS = select(Revision).where(
+    Revision.service_id == bindparam("service"),
+    Revision.number.in_(bindparam("numbers", expanding=True)),
+)
+_INSTANCES = select(InstanceRow).where(
+    InstanceRow.service_id == bindparam("service"),
+    or_(
+        InstanceRow.ended_at.is_(None),
+        InstanceRow.failed & (InstanceRow.ended_at > bindparam("since")),
+    ),
+)
+_MODELS = select(Model).where(Model.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,30 +154,22 @@ async def load_state(session: AsyncSession, service: Service, now: int) -> Servi
     and models.
     """
     service_id = service.id
-    numbers = {
+    named = (
         service.desired_revision,
         service.serving_revision,
         service.live_revision,
         service.kept_revision,
-    } - {None}
+    )
+    numbers = {number for number in named if number is not None}
     revisions = await session.scalars(
-        select(Revision).where(Revision.service_id == service_id, Revision.number.in_(numbers))
+        _REVISIONS, {"service": service_id, "numbers": sorted(numbers)}
     )
     known = {r.number: stored_revision(r) for r in revisions}
-    rows = list(
-        await session.scalars(
-            select(InstanceRow).where(
-                InstanceRow.service_id == service_id,
-                or_(
-                    InstanceRow.ended_at.is_(None),
-                    InstanceRow.failed & (InstanceRow.ended_at > now - FAILURE_MEMORY_MS),
-                ),
-            )
-        )
-    )
+    since = now - FAILURE_MEMORY_MS
+    rows = list(await session.scalars(_INSTANCES, {"service": service_id, "since": since}))
     model_ids = {c.model_id for revision in known.values() for c in revision.config}
     model_ids |= {row.model_id for row in rows if row.ended_at is None}
-    models = await session.scalars(select(Model).where(Model.id.in_(model_ids)))
+    models = await session.scalars(_MODELS, {"ids": sorted(model_ids)})
     return ServiceState(
         service=service,
         revisions=known,

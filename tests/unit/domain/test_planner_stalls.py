@@ -1,7 +1,7 @@
 """Updates that arrive while a slot changes its version must not leave the service waiting for ever.
 
-Both were found by the storm (``tests/e2e/test_storm.py``): nothing was started, nothing left, and
-no timer was set.
+Found by the storm (``tests/e2e/test_storm.py``) and by thousands of histories
+(``tests/property/test_planner.py``): nothing was started, nothing left, and at best a timer was set.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from modelyard.domain.observed import (
     Observed,
     RevisionTarget,
     Stage,
+    Step,
     VersionTarget,
     Wanted,
 )
@@ -69,3 +70,20 @@ def test_a_new_version_that_dies_after_it_has_taken_over_from_more() -> None:
     seen = Observed(ready("old", "slot", "old", 4))
     desired = Desired(Wanted.RUNNING, target, target, live, since=0, probation_ms=2_000)
     assert [start.model_id for start in plan(desired, seen, LATER).starts] == ["new"]
+
+
+def test_a_guarded_version_whose_model_serves_in_another_slot() -> None:
+    serving = RevisionTarget(
+        1, (version("left", "one", "left", 4, 50), version("moved", "two", "before", 4, 50))
+    )
+    target = RevisionTarget(2, (version("moved", "one", "after", 4, 100),))
+    seen = Observed(
+        (
+            *ready("left", "one", "left", 4),
+            *ready("moved", "two", "before", 4),
+            Instance("first", "moved", "one", "after", Stage.READY, 9, 9, served_at=9),
+        )
+    )
+    desired = Desired(Wanted.RUNNING, target, serving, serving, since=0, step=Step(50, 5))
+    # Half of the traffic wants two new ones; for the second one, somebody has to make room.
+    assert plan(desired, seen, LATER).retire == ("left0",)

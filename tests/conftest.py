@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from model_folders import write_package
 from stack import Stack
+
+# How long an example takes says how busy the machine is, and nothing of what it shows.
+settings.register_profile("modelyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("modelyard")
 
 
 @pytest.fixture(scope="session")

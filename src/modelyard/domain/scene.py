@@ -135,14 +135,18 @@ class Scene:
     def _can_take_over(self, version: VersionTarget) -> bool:
         """New and grown versions must be there in strength, replaced ones have come up once."""
         before = self.predecessor(version)
+        serving = self.desired.serving
         own = len(self.own.made(version, Stage.READY))
-        if before is None:
+        if before is None or serving is None:
             return own >= version.needed
+        usable = len(self.own.usable(self.target, version))
         if before.fingerprint != version.fingerprint:
-            return own >= 1 and len(self.own.usable(self.target, version)) >= version.needed
+            return own >= 1 and usable >= version.needed
         if version.count > before.count:
             return own >= version.needed
-        return own >= 1 or version.weight <= before.weight
+        # Instances that are to be kept idle may carry the serving version until now.
+        loses = usable < min(version.needed, len(self.present.usable(serving, before)))
+        return not loses and (own >= 1 or version.weight <= before.weight)
 
     # -- what is proven --------------------------------------------------------------------------
 

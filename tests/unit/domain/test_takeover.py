@@ -53,6 +53,17 @@ def test_but_only_when_old_and_new_together_are_enough() -> None:
     assert flips(new, *olds, fresh("i3", "b", slot="a"), fresh("i4", "b", slot="a"))
 
 
+def test_who_is_to_be_kept_idle_carries_on_until_others_can() -> None:
+    live = revision(1, version("a", 3, made="1"))
+    serving = revision(2, version("a", 3, made="2"))
+    keeping = revision(3, version("a", 3, made="2"), keep_ms=60_000)
+    olds = (ready("i1"), ready("i2"))
+    one, two = ready("n1", made="2"), fresh("n2", made="2")
+    desired = running(keeping, serving, live)
+    assert not scene(desired, *olds, one, two).flips
+    assert scene(desired, *olds, one, two, fresh("n3", made="2")).flips
+
+
 def test_envs_that_change_are_a_replacement_too() -> None:
     new = revision(2, version("a", 2, made="2"))
     assert not flips(new, ready("i1"), ready("i2"))

@@ -215,6 +215,7 @@ def rows(services: int, found: Found) -> Iterator[tuple[str, ...]]:
             str(len(timings)),
             _both([t.answered for t in timings]),
             _both([t.in_force for t in timings]),
+            _both([t.in_force - t.answered for t in timings]),
             _both([t.succeeded for t in timings]),
             f"{statistics.median(net):.0f}",
         )
@@ -252,6 +253,7 @@ def main() -> None:
             "updates",
             "answer",
             "first prediction",
+            "answer to it",
             "log says SUCCESS",
             "CPU ms",
         ),

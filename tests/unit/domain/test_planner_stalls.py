@@ -1,7 +1,8 @@
 """Updates that arrive while a slot changes its version must not leave the service waiting for ever.
 
 Found by the storm (``tests/e2e/test_storm.py``) and by thousands of histories
-(``tests/property/test_planner.py``): nothing was started, nothing left, and at best a timer was set.
+(``tests/property/test_planner.py``): nothing was started, nothing left, and at best a timer was
+set.
 """
 
 from __future__ import annotations

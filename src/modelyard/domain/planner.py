@@ -87,7 +87,7 @@ def plan(desired: Desired, observed: Observed, now: int) -> Plan:
     cause = why_broken(desired, observed)
     if cause:
         split = present_split(desired, observed, now)
-        return Plan(split=split, verdict=Verdict.BROKEN, cause=cause, idle=scene.former)
+        return Plan(split=split, verdict=Verdict.BROKEN, cause=cause, idle=scene.idle_now)
     return _advance(scene)
 
 
@@ -101,9 +101,8 @@ def present_split(desired: Desired, observed: Observed, now: int) -> Split | Non
     percent = (step.percent if step.begun else step.before) if step else 0
     if scene.guarded and percent and serving:
         return blend(serving, desired.target, scene.present, percent)
-    taken_over = serving is not None and serving.number == desired.target.number
-    idle = (scene.kept_by_target if taken_over else None) or scene.former
-    return split_of(serving, observed.without(scene.former - idle), idle=idle)
+    known = observed.without(scene.former - scene.idle_now)
+    return split_of(serving, known, idle=scene.idle_now)
 
 
 def _wind_down(scene: Scene) -> Plan:

@@ -6,6 +6,7 @@ aside here, so that no rule has to think of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,16 +58,33 @@ class Scene:
 
     @cached_property
     def kept_by_target(self) -> frozenset[str]:
-        """Instances of the live revision that the target will keep loaded once it is reached."""
-        live = self.desired.live
+        """Instances of the live revision that the target will keep loaded once it is reached.
+
+        Those without whom it lacks strength, its own having died, carry traffic as long as it does.
+        """
+        live, serving = self.desired.live, self.desired.serving
         if not self.target.keep_former_ms or live is None or live.number == self.target.number:
             return frozenset()
-        return frozenset(
-            instance.instance_id
+        kept = [
+            instance
             for version in live.versions
             if not self.target.makes(version.model_id, version.fingerprint)
             for instance in _oldest(self.present.made(version, Stage.READY), version.count)
-        )
+        ]
+        ids = frozenset(i.instance_id for i in kept)
+        if serving is None or serving.number != self.target.number:
+            return ids
+        return ids - self._called_back(kept, self.present.without(ids))
+
+    def _called_back(self, kept: list[Instance], rest: Observed) -> frozenset[str]:
+        """Of ``kept`` the youngest, as many as the serving target lacks beside ``rest``."""
+        back: list[str] = []
+        for version in self.target.versions:
+            lacking = version.needed - len(rest.usable(self.target, version))
+            own = tuple(i for i in kept if self.target.slot_of(i) == version.slot)
+            stay = _oldest(own, max(0, len(own) - max(0, lacking)))
+            back += [i.instance_id for i in own if i not in stay]
+        return frozenset(back)
 
     @cached_property
     def own(self) -> Observed:
@@ -85,6 +103,15 @@ class Scene:
             for instance in _oldest(self.seen.made(version, Stage.READY), version.count)
             if instance.instance_id in self.former
         )
+
+    @cached_property
+    def idle_now(self) -> frozenset[str]:
+        """Instances that are loaded without traffic, before this plan."""
+        serving = self.desired.serving
+        if serving is not None and serving.number == self.target.number and self.kept_by_target:
+            return self.kept_by_target
+        ready = (i.instance_id for i in self.seen.instances if i.stage is Stage.READY)
+        return self.former.intersection(ready)
 
     @property
     def idle(self) -> frozenset[str]:
@@ -180,5 +207,5 @@ class Scene:
         return min(ends, default=None)
 
 
-def _oldest(instances: tuple[Instance, ...], count: int) -> list[Instance]:
+def _oldest(instances: Sequence[Instance], count: int) -> list[Instance]:
     return sorted(instances, key=lambda i: (i.created_at, i.instance_id))[:count]

@@ -204,6 +204,14 @@ def test_a_broken_target_moves_nothing_and_says_why() -> None:
     )
 
 
+def test_who_was_kept_and_stumbled_is_not_told_to_the_gateway() -> None:
+    kept = Kept(revision(1, version("z", slot="a")), NOW + 9)
+    there = (ready("i1"), ready("i2"), ready("k1", "z", slot="a"), starting("k2", "z", slot="a"))
+    found = look(updated(NEW, OLD, kept=kept, rejected="answers errors"), *there)
+    assert (found.verdict, found.idle) == (Verdict.BROKEN, {"k1"})
+    assert endpoints(found) == {"a": ("i1", "i2"), "z": ("k1",)}
+
+
 def test_a_refused_version_gets_no_more_than_its_step_gave_it() -> None:
     desired = updated(NEW, OLD, step=Step(5, begun=True), rejected="answers errors")
     found = look(desired, ready("i1"), ready("i2"), new("i3"))

@@ -213,6 +213,19 @@ def test_a_target_that_keeps_its_former_revision_counts_without_it() -> None:
     assert ours.idle == {"i1"}
 
 
+def test_as_many_as_are_missed_come_back_while_it_is_short_of_its_own() -> None:
+    was, target = (
+        revision(1, version("a", 3)),
+        revision(2, version("b", 3, slot="a"), keep_ms=1_000),
+    )
+    olds = (ready("i1", born=1), ready("i2", born=2), ready("i3", born=3))
+    news = (ready("n1", "b", slot="a"), ready("n2", "b", slot="a"), ready("n3", "b", slot="a"))
+    taken_over = running(target, target, was)
+    assert scene(taken_over, *olds, *news).idle == {"i1", "i2", "i3"}
+    assert scene(taken_over, *olds, *news[:2]).idle == {"i1", "i2"}
+    assert scene(taken_over, *olds).kept_by_target == frozenset()
+
+
 def test_what_the_target_makes_as_well_is_its_own() -> None:
     target = revision(2, version("a", weight=50), version("b", weight=50), keep_ms=1_000)
     assert scene(updated(target, WAS), ready("i1")).kept_by_target == frozenset()

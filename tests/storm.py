@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 
@@ -22,6 +22,15 @@ from stack import Stack
 MAX_VERSIONS = 3
 MAX_COUNT = 3
 POLICIES = ("ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP")
+PLAIN: Json = {}
+ROLLOUTS: tuple[Json, ...] = (
+    PLAIN,
+    PLAIN,
+    {"rollout": {"keep_former_minutes": 1}},
+    # Only errors may refuse a step: latencies tell of the busy machine.
+    {"rollout": {"steps": [34], "hold_seconds": 1, "min_samples": 1, "max_latency_ratio": 100}},
+)
+"""The service's ``additional_properties``; they stay until the next update that names some."""
 RETRY_S = 0.02
 
 
@@ -42,9 +51,12 @@ class Wish:
     level: str = ""
     surge: float = 1.0
     unavailable: float = 0.0
+    shadow: int = 0
 
     def entry(self) -> Json:
-        rolling = {"max_surge": self.surge, "max_unavailable": self.unavailable}
+        rolling: Json = {"max_surge": self.surge, "max_unavailable": self.unavailable}
+        if self.shadow and not self.weight:
+            rolling["shadow"] = self.shadow
         envs = {"LEVEL": self.level} if self.level else {}
         return entry(
             self.model_id, self.weight, self.count, envs=envs, additional_properties=rolling
@@ -63,7 +75,7 @@ def split_100(chance: random.Random, parts: int) -> list[int]:
 def next_wishes(chance: random.Random, current: Wishes, models: list[str]) -> tuple[str, Wishes]:
     """One random valid step from ``current``, and its name."""
     unused = [model for model in models if model not in {wish.model_id for wish in current}]
-    steps = ["count", "count", "envs", "rolling", "policy"]
+    steps = ["count", "count", "envs", "rolling", "policy", "shadow"]
     steps += ["weights"] * 2 * (len(current) > 1)
     steps += ["replace"] * 2 * bool(unused)
     steps += ["add"] * 2 * (bool(unused) and len(current) < MAX_VERSIONS)
@@ -79,25 +91,23 @@ def next_wishes(chance: random.Random, current: Wishes, models: list[str]) -> tu
         wishes[at] = _changed(chance, step, wishes[at], unused)
     if step in ("weights", "add", "remove"):
         weights = split_100(chance, len(wishes))
-        wishes = [
-            Wish(w.model_id, weight, w.count, w.level, w.surge, w.unavailable)
-            for w, weight in zip(wishes, weights, strict=True)
-        ]
+        wishes = [replace(w, weight=weight) for w, weight in zip(wishes, weights, strict=True)]
     return step, tuple(wishes)
 
 
 def _changed(chance: random.Random, step: str, wish: Wish, unused: list[str]) -> Wish:
-    values = {name: getattr(wish, name) for name in Wish.__dataclass_fields__}
     if step == "count":
-        values["count"] = chance.randint(1, MAX_COUNT)
-    elif step == "envs":
-        values["level"] = chance.choice(("", "a", "b"))
-    elif step == "rolling":
-        values["surge"] = chance.choice((0.5, 1.0, 2.0))
-        values["unavailable"] = chance.choice((0.0, 0.5))
-    elif step == "replace":
-        values["model_id"] = chance.choice(unused)
-    return Wish(**values)
+        return replace(wish, count=chance.randint(1, MAX_COUNT))
+    if step == "envs":
+        return replace(wish, level=chance.choice(("", "a", "b")))
+    if step == "rolling":
+        surge, unavailable = chance.choice((0.5, 1.0, 2.0)), chance.choice((0.0, 0.5))
+        return replace(wish, surge=surge, unavailable=unavailable)
+    if step == "shadow":
+        return replace(wish, shadow=chance.choice((0, 30)))
+    if step == "replace":
+        return replace(wish, model_id=chance.choice(unused))
+    return wish
 
 
 def config_of(items: list[Json]) -> Config:
@@ -115,9 +125,14 @@ class Client:
     service_id: str
     history: History
 
-    def put(self, wishes: Wishes, policy: str = "") -> Put:
-        """Send until it is accepted; every attempt goes into the history."""
+    def put(self, wishes: Wishes, policy: str = "", rollout: Json | None = None) -> Put:
+        """Send until it is accepted; every attempt goes into the history.
+
+        ``rollout``: ``additional_properties`` of the service; None leaves what is there.
+        """
         body: Json = {"config": [wish.entry() for wish in wishes]}
+        if rollout is not None:
+            body["additional_properties"] = rollout
         if policy:
             body["load_balancer_policy"] = policy
         wanted = config_of(body["config"])

@@ -23,7 +23,9 @@ from loadrun import LoadRun, Record, Summary
 from preloaded import Preloaded
 from stack import Stack
 from storm import (
+    PLAIN,
     POLICIES,
+    ROLLOUTS,
     Client,
     Killer,
     Wish,
@@ -40,6 +42,10 @@ CONNECTIONS = 8
 VERSIONS = 4
 KILL_AN_INSTANCE_EVERY = 6
 LET_THROUGH = 0.4
+OTHER_ROLLOUT = 0.2
+"""How often an update changes how it and those behind it are rolled out."""
+KEPT_S = 60
+"""How long a former revision stays loaded where ``ROLLOUTS`` keeps one."""
 PATIENCE_S = 20
 """How long one is waited for: a control plane that dies all the time gets on slowly."""
 
@@ -68,10 +74,13 @@ class Storm:
         for number in range(count):
             kind, self.wishes = next_wishes(self.chance, self.wishes, self.models)
             policy = self.chance.choice(POLICIES) if kind == "policy" else ""
-            put = client.put(self.wishes, policy)
+            other = self.chance.random() < OTHER_ROLLOUT
+            rollout = self.chance.choice(ROLLOUTS) if other else None
+            put = client.put(self.wishes, policy, rollout)
             self.kinds[kind] += 1
             failed = running.counters["failed"]
-            self._tell(f"{number} {kind} {self._shape()} {policy} failed={failed}")
+            told = "" if rollout is None else f"rollout={rollout.get('rollout')}"
+            self._tell(f"{number} {kind} {self._shape()} {policy} {told} failed={failed}")
             # Most are overtaken while they run; some are let through, so that all kinds are.
             if self.chance.random() < LET_THROUGH:
                 result = client.wait_over(put, PATIENCE_S)
@@ -121,6 +130,8 @@ def test_storm(tmp_path: Path) -> None:
                 with Killer(control, random.Random(number)) as killer:
                     storm.blow(client, updates(), running)
                 took = time.monotonic() - began
+                # The last one without a guard that could refuse it, or anything that stays loaded.
+                client.put(storm.wishes, rollout=PLAIN)
                 rest(client, control)
                 calm = time.time() * 1000
                 running.wait_more(3 * RATE)
@@ -148,7 +159,7 @@ def rest(client: Client, control: Preloaded) -> None:
         surplus = [f"{wanted} instances wanted: {sorted(there)}"] if len(there) != wanted else []
         return surplus + found.leaks(there, found.files)
 
-    until(lambda: left() == [], 60, lambda: str(left()))
+    until(lambda: left() == [], KEPT_S + 60, lambda: str(left()))
     assert client.look() is not None
 
 

@@ -99,6 +99,23 @@ async def test_the_former_version_stays_until_the_new_one_has_proven_itself(benc
     assert told[-1] == "update rolled back"
 
 
+async def test_who_lost_its_weight_does_not_stand_in_for_its_successor(bench: Bench) -> None:
+    service_id = await bench.create(version(M1, 50), version(M2, 50))
+    await bench.settle(service_id)
+    [old] = [i for i in bench.runtime.alive() if bench.runtime.specs[i].model_id == M1]
+    await bench.update(service_id, config=[version(M1, 0), version(M2, 100)])
+    await bench.settle(service_id)
+    successor = version(M1, 60, envs={"LEVEL": "2"})
+    await bench.update(service_id, config=[successor, version(M2, 40)])
+    for _ in range(100):
+        await service_pass(bench.parts, service_id)
+        bench.clock.pass_ms(50)
+        if bench.gateway.weights(service_id)[M1]:
+            assert old not in bench.gateway.endpoints(service_id)
+    assert bench.gateway.weights(service_id) == {M1: 60, M2: 40}
+    assert [log.result for log in await bench.logs(service_id)] == ["SUCCESS", "SUCCESS"]
+
+
 @pytest.mark.parametrize("weight", [10, 100])
 async def test_a_worker_that_crashes_under_its_first_traffic_is_rolled_back(
     bench: Bench, weight: int

@@ -39,7 +39,7 @@ from modelyard.domain.outcome import Turn, outcome
 from modelyard.domain.planner import Plan, Verdict, plan, present_split
 from modelyard.domain.scene import Scene
 from modelyard.domain.slots import assign_slots
-from modelyard.domain.split import Split
+from modelyard.domain.split import Split, served_since
 from modelyard.store.state import version_target
 
 MODELS = ("a", "b", "c", "d")
@@ -236,11 +236,9 @@ class World(RuleBasedStateMachine):
                 since=self.now,
             )
         self.acked = todo.split
-        for share in todo.split.shares if todo.split else ():
-            for instance_id in share.endpoints if share.weight else ():
-                instance = self.instances[instance_id]
-                if instance.served_at is None:
-                    self.instances[instance_id] = replace(instance, served_at=self.now)
+        for instance in list(self.instances.values()):
+            served_at = served_since(instance, todo.split, todo.idle, self.now)
+            self.instances[instance.instance_id] = replace(instance, served_at=served_at)
         for instance_id in todo.retire:
             self._move(self.instances[instance_id], Stage.DRAINING)
         for kill in todo.kills:
@@ -297,7 +295,7 @@ class World(RuleBasedStateMachine):
                     assert instance.stage is Stage.READY
                     assert instance.model_id == share.model_id
                     assert instance_id not in todo.retire, "retired while it gets traffic"
-            self._only_what_is_proven_or_asked_for(todo.split, by_id)
+            self._only_who_carried_or_is_asked_to(todo.split, by_id)
         assert len(set(todo.retire)) == len(todo.retire)
         if self.desired.wanted is Wanted.RUNNING and not self.desired.given_up:
             self._last_good_stays(observed, todo)
@@ -305,13 +303,15 @@ class World(RuleBasedStateMachine):
             self._guard_is_obeyed(todo)
         self._kept_is_idle(todo, by_id)
 
-    def _only_what_is_proven_or_asked_for(self, split: Split, by_id: dict[str, Instance]) -> None:
-        known = [r for r in (self.desired.target, self.desired.serving) if r]
+    def _only_who_carried_or_is_asked_to(self, split: Split, by_id: dict[str, Instance]) -> None:
+        """Traffic is for versions with a weight, and for who stands in for one without a break."""
+        revisions = (self.desired.target, self.desired.serving, self.desired.live)
+        known = [v for r in revisions if r for v in r.versions]
         for share in split.shares:
             for instance_id in share.endpoints if share.weight else ():
-                instance = by_id[instance_id]
-                asked = any(r.makes(instance.model_id, instance.fingerprint) for r in known)
-                assert instance.served_at is not None or asked
+                asked = any(v.weight and v.made(by_id[instance_id]) for v in known)
+                before = self.acked is not None and self.acked.carries(instance_id)
+                assert asked or before
 
     def _last_good_stays(self, observed: Observed, todo: Plan) -> None:
         """Whoever serves keeps its strength until the next one has taken over."""

@@ -35,7 +35,7 @@ from modelyard.domain.observed import (
     Wanted,
 )
 from modelyard.domain.planner import Plan, Verdict, plan
-from modelyard.domain.split import split_of
+from modelyard.domain.split import served_since, split_of
 from modelyard.domain.starts import Start
 from modelyard.domain.text import storable_text
 from modelyard.errors import GatewayTimeout, InternalFailure
@@ -274,15 +274,14 @@ class _ServicePass:
                         ended_at=now, failed=kill.failed, decisive=kill.failed, message=kill.reason
                     )
                 )
-            newly = [
-                i.instance_id
-                for i in observed.instances
-                if todo.split and todo.split.carries(i.instance_id) and i.served_at is None
-            ]
-            if newly:
-                await session.execute(
-                    update(InstanceRow).where(InstanceRow.id.in_(newly)).values(served_at=now)
-                )
+            for instance in observed.instances:
+                served_at = served_since(instance, todo.split, todo.idle, now)
+                if served_at != instance.served_at:
+                    await session.execute(
+                        update(InstanceRow)
+                        .where(InstanceRow.id == instance.instance_id)
+                        .values(served_at=served_at)
+                    )
             # Written at the end in one go, the end of the lease with it.
             with session.no_autoflush:
                 check_at = await settle(session, service, done, now)

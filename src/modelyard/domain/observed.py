@@ -24,8 +24,8 @@ class Stage(StrEnum):
 class Instance:
     """One living instance. Times in ms since 1970. ``since`` is when its stage began.
 
-    ``slot`` is the one it was started for. ``grace_ms`` bounds its drain. ``served_at``: when it
-    first carried traffic; None: not yet.
+    ``slot`` is the one it was started for. ``grace_ms`` bounds its drain. ``served_at``: since
+    when it carries traffic, or is kept loaded after it did; None: it carries none.
     """
 
     instance_id: str

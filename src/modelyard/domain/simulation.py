@@ -27,7 +27,7 @@ from modelyard.domain.outcome import Turn, outcome
 from modelyard.domain.planner import POLL_MS, Plan, Verdict, plan
 from modelyard.domain.rollout import Guard
 from modelyard.domain.scene import Scene
-from modelyard.domain.split import Split
+from modelyard.domain.split import Split, served_since
 
 LOOKS = 10_000
 """After so many plans the world is left alone, wherever it is."""
@@ -291,9 +291,8 @@ class _World:
 
     def _carry(self, todo: Plan) -> None:
         for instance in tuple(self._instances.values()):
-            carries = todo.split is not None and todo.split.carries(instance.instance_id)
-            if carries and instance.served_at is None:
-                self._instances[instance.instance_id] = replace(instance, served_at=self._now)
+            served_at = served_since(instance, todo.split, todo.idle, self._now)
+            self._instances[instance.instance_id] = replace(instance, served_at=served_at)
 
     def _let_go(self, todo: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for instance_id in todo.retire:

@@ -82,7 +82,7 @@ def ready(
     made: str = "1",
     slot: str = "",
     born: int = LONG_AGO,
-    served_at: int = LONG_AGO,
+    served_at: int | None = LONG_AGO,
 ) -> Instance:
     """Ready, and carries traffic since ``served_at``."""
     return _instance(name, model, Stage.READY, made, slot, born, served_at)

@@ -16,7 +16,15 @@ from planner_support import (
 )
 
 from modelyard.domain.observed import Instance, RevisionTarget
-from modelyard.domain.split import Share, Split, blend, split_of, variant_of, whole_percents
+from modelyard.domain.split import (
+    Share,
+    Split,
+    blend,
+    served_since,
+    split_of,
+    variant_of,
+    whole_percents,
+)
 
 
 def percents(**weights: Fraction | int) -> dict[str, int]:
@@ -188,3 +196,26 @@ def test_a_new_version_that_is_not_ready_takes_its_share_with_it() -> None:
     new = revision(2, version("b", slot="a"))
     found = blend(OLD, new, seen(ready("i1"), starting("i2", "b", slot="a")), 50)
     assert [(s.weight, s.endpoints) for s in found.shares] == [(50, ("i1",)), (50, ())]
+
+
+# -- who carries traffic -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weight", "before", "after"),
+    [(5, None, 9), (5, 3, 3), (5, 0, 0), (0, 3, None), (0, None, None)],
+)
+def test_who_carries_traffic_by_a_split_and_since_when(
+    weight: int, before: int | None, after: int | None
+) -> None:
+    split = Split(1, (Share("a", weight, ("i1",)), Share("b", 100 - weight, ("i2",))))
+    one = ready("i1", served_at=before)
+    assert served_since(one, split, idle=(), now=9) == after
+
+
+def test_who_is_not_known_to_the_gateway_or_kept_loaded_stays_as_it_is() -> None:
+    split = Split(1, (Share("a", 0, ("i1",)), Share("b", 100, ("i2",))))
+    assert served_since(ready("i1", served_at=3), split, idle={"i1"}, now=9) == 3
+    assert served_since(starting("i3"), split, idle=(), now=9) is None
+    assert served_since(ready("i3", served_at=3), split, idle=(), now=9) == 3
+    assert served_since(ready("i1", served_at=3), None, idle=(), now=9) == 3

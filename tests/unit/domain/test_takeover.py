@@ -7,7 +7,9 @@ from planner_support import (
     LONG_AGO,
     NOW,
     draining,
+    endpoints,
     fresh,
+    look,
     ready,
     revision,
     running,
@@ -93,6 +95,16 @@ def test_an_added_version_has_to_be_there_first() -> None:
     olds = (ready("i1"), ready("i2"))
     assert not flips(after, *olds, fresh("i3", "b"))
     assert flips(after, *olds, fresh("i3", "b"), fresh("i4", "b"))
+
+
+def test_a_version_without_weight_does_not_stand_in_for_the_one_that_follows_it() -> None:
+    weightless = revision(1, version("a", weight=0), version("b"))
+    followed = revision(2, version("c", weight=0, slot="a"), version("b"))
+    weighted = revision(3, version("c", weight=60, slot="a"), version("b", weight=40))
+    olds = (ready("i1", served_at=None), ready("i2", "b"))
+    new = fresh("i3", "c", slot="a")
+    found = look(running(weighted, followed, weightless), *olds, new)
+    assert endpoints(found) == {"c": ("i3",), "b": ("i2",)}
 
 
 def test_a_version_that_is_left_out_is_not_waited_for() -> None:

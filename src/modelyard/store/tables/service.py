@@ -118,9 +118,9 @@ class RevisionModel(Table):
 class Instance(Table):
     """A model instance on record, written before its process exists.
 
-    ``slot``: its place among the service's versions (``domain/slots.py``). ``ready_at`` and
-    ``served_at``: when it first was ready, and first carried traffic. ``ended_at`` set: it is no
-    more, and ``failed`` says whether that was against our will.
+    ``slot``: its place among the service's versions (``domain/slots.py``). ``ready_at``: when it
+    first was ready. ``served_at``: since when it carries traffic (``domain/observed.py``).
+    ``ended_at`` set: it is no more, and ``failed`` says whether that was against our will.
     """
 
     __tablename__ = "instance"

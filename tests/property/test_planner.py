@@ -326,6 +326,11 @@ class World(RuleBasedStateMachine):
         if flipped:
             assert todo.split.revision == target.number
         scene = Scene(self.desired, observed, self.now)
+
+        def follows(i: Instance, slot: str) -> bool:
+            makes = target.makes(i.model_id, i.fingerprint)
+            return makes and target.slot_of(i) == slot
+
         for version in now_serving.versions:
             before = serving.in_slot(version.slot)
             had = len(scene.present.usable(serving, before)) if before else 0
@@ -341,7 +346,7 @@ class World(RuleBasedStateMachine):
                     1
                     for i in scene.present.instances
                     if i.stage is Stage.READY
-                    and serving.slot_of(i) == version.slot
+                    and (serving.slot_of(i) == version.slot or follows(i, version.slot))
                     and i.instance_id not in todo.retire
                 )
             if before is not None and not (flipped and target is self.desired.live):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Phase(StrEnum):
@@ -26,7 +27,9 @@ class InstanceSpec:
     """Everything needed to start one instance; the same value starts the same instance.
 
     ``package_dir`` holds the folder ``model/`` (models.md §2). ``cpu`` in cores, ``memory_mb`` in
-    MB. Times in seconds.
+    MB. Times in seconds. ``python``: the interpreter of the package's own environment, empty for
+    the platform's. ``image`` and ``container``: of a custom image (models.md §5), empty for
+    packages.
     """
 
     instance_id: str
@@ -43,6 +46,9 @@ class InstanceSpec:
     request_timeout_s: float = 40.0
     body_limit: int = 12 * 1024 * 1024
     drain_grace_s: float = 60.0
+    python: str = ""
+    image: str = ""
+    container: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,10 @@ class Model(Table):
     ``status`` is one of models.md §1.2, ``failed_reason`` says why it is ``failed``. ``requested``
     holds what the create call said, for the importer; the columns beside it hold what is in force.
     ``size`` in bytes, ``version_order`` is the version as one sortable number, ``package_dir`` the
-    folder that holds ``model/`` (empty until published).
+    folder that holds ``model/`` (empty until published). ``environment``: the digest of the
+    environment it runs in, empty for the platform's own. ``findings``: what was found to differ
+    from what the package asks for, or to need a fix. ``image`` and ``container``: the address of a
+    custom image, and its port, protocol, command and probes (models.md §5).
     """
 
     __tablename__ = "model"
@@ -54,6 +57,10 @@ class Model(Table):
 
     package_dir: Mapped[str] = mapped_column(Text, default="")
     size: Mapped[int] = mapped_column(BigInteger, default=0)
+    environment: Mapped[str] = mapped_column(String(64), default="")
+    findings: Mapped[JsonArray] = mapped_column(default=list)
+    image: Mapped[str] = mapped_column(Text, default="")
+    container: Mapped[JsonObject] = mapped_column(default=dict)
     created_at: Mapped[int] = mapped_column(Millis)
 
 

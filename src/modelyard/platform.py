@@ -48,6 +48,8 @@ from modelyard.monitor.rate import CallRate
 from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter
 from modelyard.objects.store import Objects
+from modelyard.packages.environments import shared
+from modelyard.packages.environments.shared import Environments
 from modelyard.packages.importer import ModelImporter
 from modelyard.periodic import Periodic
 from modelyard.processes import identify, write_private, write_record
@@ -120,7 +122,8 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             settings, database, clock, runtime, gateway, gateway.requests, checks, node=node
         )
         loop = Loop(parts)
-        importer = ModelImporter(settings, database, clock, Objects(settings.objects))
+        environments = Environments(settings, clock)
+        importer = ModelImporter(settings, database, clock, Objects(settings.objects), environments)
         context = Context(
             settings=settings,
             database=database,
@@ -142,14 +145,14 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         stack.push_async_callback(importer.stop)
         await loop.start()
         stack.push_async_callback(loop.stop)
-        for work in _background(parts, loop, context, gateway):
+        for work in _background(parts, loop, context, gateway, environments):
             work.start()
             stack.push_async_callback(work.stop)
         yield create_app(context, all_routers())
 
 
 def _background(
-    parts: Parts, loop: Loop, context: Context, gateway: EnvoyGateway
+    parts: Parts, loop: Loop, context: Context, gateway: EnvoyGateway, environments: Environments
 ) -> list[Periodic]:
     database, clock = parts.database, parts.clock
     watch = health.HealthWatch(database, clock, parts.runtime, loop.hint)
@@ -167,6 +170,7 @@ def _background(
         Periodic("sampler", sampler.PERIOD_S, counters.sample),
         Periodic("reports", reports.PERIOD_S, told.write),
         Periodic("request-log", request_log.ROTATE_S, gateway.requests.rotate),
+        Periodic("environments", shared.COLLECT_S, lambda: environments.collect(database)),
         Periodic("retention", retention.PERIOD_S, forget),
         Periodic("orphans", orphans.PERIOD_S, lambda: end_orphans(database, parts.runtime)),
     ]

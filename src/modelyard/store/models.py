@@ -15,8 +15,12 @@ from modelyard.store.tables.model import Model, ModelEvent
 PUBLISHING = "publishing"
 PUBLISHED = "published"
 FAILED = "failed"
-STATUSES = (PUBLISHING, PUBLISHED, FAILED, "building", "building_failed")
-"""Every documented status (models.md §1.2); packages never take the last two."""
+BUILDING = "building"
+BUILDING_FAILED = "building_failed"
+STATUSES = (PUBLISHING, PUBLISHED, FAILED, BUILDING, BUILDING_FAILED)
+"""Every documented status (models.md §1.2)."""
+UNFINISHED = (PUBLISHING, BUILDING)
+"""Those of a model whose import goes on."""
 
 SORT_COLUMNS = {
     "create_at": Model.created_at,
@@ -101,9 +105,15 @@ async def all_ids(session: AsyncSession) -> set[str]:
     return set(await session.scalars(select(Model.id)))
 
 
-async def publishing_ids(session: AsyncSession) -> Sequence[str]:
+async def environments_in_use(session: AsyncSession) -> set[str]:
+    """The digests of the environments that any model runs in."""
+    query = select(Model.environment).where(Model.environment != "").distinct()
+    return set(await session.scalars(query))
+
+
+async def unfinished_ids(session: AsyncSession) -> Sequence[str]:
     """The models whose import is not finished, oldest first, of all projects."""
-    query = select(Model.id).where(Model.status == PUBLISHING).order_by(Model.created_at)
+    query = select(Model.id).where(Model.status.in_(UNFINISHED)).order_by(Model.created_at)
     return (await session.scalars(query)).all()
 
 

@@ -50,7 +50,8 @@ def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> d
     """The environment of the worker of ``spec`` in ``folder``. Pure.
 
     Numeric libraries get as many threads as the instance has whole cores, at least one. The
-    service's ``envs`` (services.md §3) win over everything but the instance's mark.
+    service's ``envs`` (services.md §3) win over everything but the instance's mark and, with an
+    interpreter of the package's own, the place of what the worker itself imports.
     """
     environment = base_environment(spec.instance_id, source)
     environment.update(
@@ -65,8 +66,14 @@ def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> d
         MODEL_TYPE=spec.model_type,
     )
     if spec.python:
-        environment["PYTHONPATH"] = str(folder / "lib")
+        # Distributions bring programs, too.
+        own = str(Path(spec.python).parent)
+        environment["PATH"] = f"{own}{os.pathsep}{environment['PATH']}"
     environment.update({str(name): str(value) for name, value in spec.envs.items()})
+    if spec.python:
+        # First, also where the service has a PYTHONPATH: without it there is no worker.
+        paths = (str(folder / "lib"), environment.get("PYTHONPATH", ""))
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment[MARK] = spec.instance_id
     return environment
 

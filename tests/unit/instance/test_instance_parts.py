@@ -56,6 +56,14 @@ def test_a_small_share_of_a_core_still_gets_one_thread() -> None:
     assert worker_environment(spec, Path("/x"), {})["OMP_NUM_THREADS"] == "1"
 
 
+def test_a_foreign_interpreter_finds_the_worker_and_its_own_programs() -> None:
+    envs = {"PYTHONPATH": "/theirs"}
+    spec = Spec("i", "s", "p", "m", "n", "0.0.1", "PyTorch", "/pkg", envs, python="/env/bin/python")
+    found = worker_environment(spec, Path("/run/i"), {"PATH": "/bin"})
+    assert found["PATH"] == "/env/bin:/bin"
+    assert found["PYTHONPATH"] == "/run/i/lib:/theirs"
+
+
 def test_a_foreign_interpreter_sees_only_what_it_needs(tmp_path: Path) -> None:
     lend_packages(tmp_path)
     lend_packages(tmp_path)

@@ -247,11 +247,21 @@ async def test_a_wheel_for_another_python_is_stood_in_for(
     yard: Catalogue, me: Caller, index: Path
 ) -> None:
     inside = Path(yard.settings.objects) / "bucket" / "m" / "model"
-    wheel = write_wheel(inside, "tiny", "0.5", tag="cp36-cp36m-linux_x86_64")
+    write_wheel(index, "h5py", "4.0")
+    wheel = write_wheel(inside, "h5py", "0.5", tag="cp36-cp36m-linux_x86_64")
     model = await imported(yard, me, dependencies=pip(f"/home/mind/model/{wheel.name}"))
     assert model["model_status"] == "published", model["failed_reason"]
-    assert model["environment"]["lock"] == ["tiny==2.0"]
+    assert model["environment"]["lock"] == ["h5py==4.0"]
     assert wheel.name in model["environment"]["relaxations"][0]
+    # Whoever knows a private name may have put something under it into a public index.
+    inside = Path(yard.settings.objects) / "bucket" / "private" / "model"
+    wheel = write_wheel(inside, "tiny", "0.5", tag="cp36-cp36m-linux_x86_64")
+    private = await imported(
+        yard, me, "private", dependencies=pip(f"/home/mind/model/{wheel.name}")
+    )
+    assert private["model_status"] == "building_failed"
+    assert f"{wheel.name}: Because" in private["failed_reason"]
+    assert str(yard.settings.home) not in private["failed_reason"]
 
 
 async def test_the_engines_own_distributions_come_along(

@@ -20,6 +20,7 @@ from modelyard.packages.environments.implied import implied, imported, missing
 from modelyard.packages.environments.installer import Installer, Unobtainable, index_of
 from modelyard.packages.environments.relaxing import (
     Finding,
+    brief,
     demanded,
     ladder,
     locked_version,
@@ -245,9 +246,13 @@ def test_rungs(asked: str, there: str | None, rungs: list[str]) -> None:
 
 
 def test_rungs_of_a_wheel() -> None:
-    wheel = Want("a", "==", "1.0", wheel="w/a-1.0-py3-none-any.whl")
-    found = ladder(wheel, Policy.RELAXED, nothing, NOWHERE)
-    assert found == ("a @ file:///nowhere/w/a-1.0-py3-none-any.whl", "a==1.0", "a")
+    wheel = Want("six", "==", "1.0", wheel="w/six-1.0-py3-none-any.whl")
+    asked = "six @ file:///nowhere/w/six-1.0-py3-none-any.whl"
+    assert ladder(wheel, Policy.RELAXED, nothing, NOWHERE) == (asked, "six==1.0", "six")
+    private = Want("acme", "==", "1.0", wheel="acme-1.0-py3-none-any.whl")
+    assert len(ladder(private, Policy.RELAXED, nothing, NOWHERE)) == 1
+    known = ladder(private, Policy.RELAXED, lambda _: "2.0", NOWHERE)
+    assert known[1:] == ("acme==1.0", "acme==2.0", "acme")
 
 
 def test_pins_and_names() -> None:
@@ -267,6 +272,10 @@ def test_pins_and_names() -> None:
             "Because there is no version of a==3 and you require a==3.",
         ),
         (
+            "error: Because a has no wheels.\n\nhint: You may `--no-build`\n",
+            "Because a has no wheels.",
+        ),
+        (
             "  × No solution found when resolving dependencies:\n  ╰─▶ Because a was not found.\n",
             "Because a was not found.",
         ),
@@ -276,6 +285,12 @@ def test_pins_and_names() -> None:
 )
 def test_the_installers_reason_in_one_line(output: str, told: str) -> None:
     assert told_reason(output) == told
+
+
+def test_of_one_demand_only_what_concerns_it_is_told() -> None:
+    long = "Because a==1 has no usable wheels and you require a==1, we can conclude that nothing."
+    assert brief(long) == "a==1 has no usable wheels"
+    assert brief("Failed to build a") == "Failed to build a"
 
 
 @given(st.text())

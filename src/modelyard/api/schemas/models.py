@@ -89,7 +89,7 @@ def _environment(model: Model, own: Environment | None) -> Document:
         "python": own.python if own else platform.python_version(),
         "policy": own.policy if own else "",
         "lock": list(own.lock) if own else [],
-        "relaxations": [one["text"] for one in model.findings if one.get("kind") in KINDS],
+        "relaxations": [one["says"] for one in model.findings if one.get("kind") in KINDS],
     }
 
 

@@ -16,6 +16,7 @@ from modelyard.packages.environments.installer import Installer, Unobtainable
 from modelyard.packages.environments.manifest import LOCK, VENV, Environment
 from modelyard.packages.environments.relaxing import (
     Finding,
+    brief,
     demanded,
     ladder,
     locked_version,
@@ -112,7 +113,7 @@ async def resolve(
     chosen = await _choose_all(rungs, wheels, installer)
     for one in chosen:
         if one.demand is None and not one.want.implied:
-            raise _failed(one.reason)
+            raise _failed(f"{one.want}: {one.reason}")
     return await _together(chosen, folder, installer, exact=exact)
 
 
@@ -141,8 +142,8 @@ async def _choose(
             async with turns:
                 await installer.resolve([rung])
         except Unobtainable as error:
-            why = why or str(error)
             last = str(error)
+            why = why or brief(last)
         except DependenciesFailed as error:
             if rung != asked or not want.wheel:
                 raise
@@ -191,9 +192,13 @@ def shown(line: str) -> str:
 
 
 def _failed(reason: str) -> DependenciesFailed:
+    remedy = (
+        "Correct them in config.json or in the create call, delete this model and import it again."
+    )
+    if "no usable wheels" in reason:
+        remedy += " Where there are sources only, the operator may allow MODELYARD_SOURCE_BUILDS."
     return DependenciesFailed(
-        f"The dependencies cannot be installed: {reason.rstrip('.')}. Correct them in config.json "
-        "or in the create call, delete this model and import it again."
+        f"The dependencies cannot be installed: {reason.rstrip('.')}. {remedy}"
     )
 
 

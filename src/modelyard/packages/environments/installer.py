@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from modelyard.settings import Settings
 
 _TETHER = Path(__file__).with_name("tether.py")
 _UNSOLVABLE = 1
+# Half of what there is, and never imported.
+_NOT_COMPILED = r"[/\\]tests?[/\\]"
 # What uv may need of the machine and of the operator; none of these is a secret of the platform.
 _INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CONFIG_HOME", "SSL_CERT_FILE"),
@@ -72,6 +75,9 @@ class Installer:
         self._sources = () if settings.source_builds else ("--only-binary", ":all:")
         self._folder = settings.environments_dir
         self._log = log
+        # Where a package's wheels lie while uv works is nobody's business.
+        place = re.escape(str(settings.environments_dir))
+        self._place = re.compile(rf"(?:file://)?{place}/[^/\s]+/wheels/")
 
     async def resolve(
         self, demands: Sequence[str], overrides: Sequence[str] = (), scratch: Path | None = None
@@ -105,9 +111,9 @@ class Installer:
 
     async def compile(self, venv: Path) -> None:
         """Byte-compile, by the platform's own interpreter, which runs nothing of it."""
-        library = venv / "lib"
+        compiling = [sys.executable, "-I", "-S", "-m", "compileall", "-q", "-x", _NOT_COMPILED]
         # Distributions carry files that do not compile, of other Pythons or as test data.
-        await self._run([sys.executable, "-I", "-S", "-m", "compileall", "-q", str(library)])
+        await self._run([*compiling, str(venv / "lib")])
 
     async def _uv(self, arguments: Sequence[str], given: str = "") -> str:
         try:
@@ -119,7 +125,10 @@ class Installer:
         status, output, errors = await self._run([uv, "--color", "never", *arguments], given)
         if status == 0:
             return output
-        reason = told_reason(errors) or f"uv ended with status {status} and said nothing"
+        reason = (
+            self._place.sub("model/", told_reason(errors))
+            or f"uv ended with status {status} and said nothing"
+        )
         if status == _UNSOLVABLE:
             raise Unobtainable(reason)
         raise DependenciesFailed(

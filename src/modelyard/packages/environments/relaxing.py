@@ -9,6 +9,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from modelyard.packages.environments.implied import CARRIED
 from modelyard.packages.environments.wanted import Policy, Want, is_version
 
 # Names under which nothing can be had any more, and what they stood for.
@@ -20,14 +21,22 @@ _NOW_CALLED = {
     "mindspore-gpu": "mindspore",
     "mindspore-ascend": "mindspore",
 }
-_NOISE = re.compile(r"^(?:error:|cause:|hint:|[×╰─▶├│\s])+", re.MULTILINE)
+_PUBLIC = frozenset(CARRIED.values())
+_NOISE = re.compile(r"^(?:error:|cause:|[×╰─▶├│\s])+", re.MULTILINE)
 _NAME_END = re.compile(r"[^\w.-]")
 _EXTRAS = re.compile(r"\[[^]]*\]")
 _PINNED = re.compile(r"[=<>@]")
+_HINT = re.compile(r"^\s*hint:", re.MULTILINE)
+_OF_ONE = re.compile(r"Because (.+?) and you require ")
 _LONGEST_REASON = 600
 
 
-KINDS = ("relaxed", "left-out", "contradiction")
+_FIXES = {
+    "relaxed": "Ask for a version that exists for this Python.",
+    "left-out": "Put it into the package as a wheel, or do without it.",
+    "contradiction": "Ask for versions that go together.",
+}
+KINDS = tuple(_FIXES)
 """The kinds of findings that are about environments."""
 
 
@@ -55,8 +64,14 @@ class Finding:
         return f"{self.asked} contradict each other{because}; they are installed as asked for"
 
     def document(self) -> dict[str, str]:
-        """As kept with the model."""
-        return {**asdict(self), "text": self.sentence()}
+        """As kept with the model: where, what it says, how to mend it, and the parts of that."""
+        return {
+            "level": "warning",
+            "where": "dependencies",
+            "says": self.sentence(),
+            "fix": _FIXES[self.kind],
+            **asdict(self),
+        }
 
 
 def ladder(
@@ -66,12 +81,16 @@ def ladder(
 
     ``installed``: the version that the platform has of a distribution. ``wheels``: the folder that
     stands for ``model/``. With ``EXACT`` there is one rung; with ``RELAXED`` first what is asked
-    for, then the same without a local label (``+cu102``), then what the platform has, then any.
+    for, then the same without a local label (``+cu102``), then what the platform has, then any. For
+    a wheel of the package's own something from the index stands in only under a name that is known
+    to be public: under a private one anybody may have put something there.
     """
     asked = specification(want, wheels)
     if policy is Policy.EXACT:
         return (asked,)
     rungs = [asked] if want.wheel or not want.sign or is_version(want.sign, want.version) else []
+    if want.wheel and want.name not in _PUBLIC and installed(want.name) is None:
+        return (asked,)
     plain = replace(want, wheel="")
     for name in dict.fromkeys((want.name, _NOW_CALLED.get(want.name, want.name))):
         if not name:
@@ -120,10 +139,20 @@ def locked_version(name: str, lock: Sequence[str]) -> str:
 
 
 def told_reason(output: str) -> str:
-    """What an installer printed, as one line for a person; "" when it said nothing."""
+    """What an installer printed, as one line for a person; "" when it said nothing.
+
+    Without its hints, which name its own options.
+    """
+    output = _HINT.split(output, maxsplit=1)[0]
     lines = [_NOISE.sub("", line).strip() for line in output.splitlines()]
     told = [line for line in lines if line and not line.startswith("warning:")]
     if len(told) > 1 and told[0].startswith("No solution found"):
         del told[0]
     text = re.sub(r"\s+", " ", " ".join(told))
     return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
+
+
+def brief(reason: str) -> str:
+    """Of a reason why one demand cannot be met, what it says of the demand."""
+    match = _OF_ONE.match(reason)
+    return match[1] if match else reason

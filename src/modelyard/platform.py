@@ -49,6 +49,7 @@ from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter
 from modelyard.objects.store import Objects
 from modelyard.packages.environments import shared
+from modelyard.packages.environments.renewal import renew
 from modelyard.packages.environments.shared import Environments
 from modelyard.packages.importer import ModelImporter
 from modelyard.periodic import Periodic
@@ -165,12 +166,16 @@ def _background(
     async def forget() -> None:
         await retention.forget(database, clock.now_ms())
 
+    async def tend() -> None:
+        await renew(database, clock, environments)
+        await environments.collect(database)
+
     return [
         Periodic("health-watch", health.PERIOD_S, watch.check),
         Periodic("sampler", sampler.PERIOD_S, counters.sample),
         Periodic("reports", reports.PERIOD_S, told.write),
         Periodic("request-log", request_log.ROTATE_S, gateway.requests.rotate),
-        Periodic("environments", shared.COLLECT_S, lambda: environments.collect(database)),
+        Periodic("environments", shared.COLLECT_S, tend),
         Periodic("retention", retention.PERIOD_S, forget),
         Periodic("orphans", orphans.PERIOD_S, lambda: end_orphans(database, parts.runtime)),
     ]

@@ -55,6 +55,7 @@ class Step(StrEnum):
     IMPORT_PUBLISH = "import.publish"
     IMPORT_FAIL = "import.fail"
     ENVIRONMENT_BUILT = "environment.built"
+    ENVIRONMENT_RENEWED = "environment.renewed"
     ENVIRONMENT_REMOVED = "environment.removed"
     PROJECT_CREATE = "project.create"
     USER_CREATE = "user.create"

@@ -52,6 +52,7 @@ NOT_HERE: dict[Step, str] = {
         S.IMPORT_PROGRESS,
         S.ENVIRONMENT_BUILT,
         S.ENVIRONMENT_REMOVED,
+        S.ENVIRONMENT_RENEWED,
         S.PROJECT_CREATE,
         S.USER_CREATE,
         S.ROLE_GRANT,

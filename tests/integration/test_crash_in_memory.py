@@ -60,6 +60,7 @@ NOT_HERE: dict[Step, str] = {
         Step.IMPORT_PROGRESS,
         Step.ENVIRONMENT_BUILT,
         Step.ENVIRONMENT_REMOVED,
+        Step.ENVIRONMENT_RENEWED,
     ),
     "models, not services: test_models_api.py, test_import_crash.py",
 )

@@ -13,8 +13,10 @@ import pytest
 from catalogue_support import Caller, Catalogue, catalogue
 from sqlalchemy import select
 
+from modelyard.clock import SystemClock
 from modelyard.packages.environments import shared
 from modelyard.packages.environments.installer import Installer
+from modelyard.packages.environments.renewal import renew
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.tables.model import Model
@@ -396,3 +398,30 @@ def _children(name: str) -> list[int]:
 
 def test_the_period_is_shorter_than_the_grace() -> None:
     assert Settings.model_fields["environment_grace"].default > shared.COLLECT_S
+
+
+async def test_an_environment_that_is_gone_is_made_again(
+    yard: Catalogue, me: Caller, index: Path
+) -> None:
+    model = await imported(yard, me, dependencies=pip(tiny="==1.0", user_of_tiny="==7"))
+    digest = model["environment"]["digest"]
+    folder = yard.settings.environments_dir / digest
+    clock = SystemClock()
+    await renew(yard.database, clock, yard.environments)
+    assert "environment was gone" not in await events(me, model)
+    # The Python that it was made for has left the machine.
+    python = folder / "venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/no/such/python")
+    hidden = [wheel.rename(wheel.with_suffix(".away")) for wheel in index.iterdir()]
+    await renew(yard.database, clock, yard.environments)
+    await renew(yard.database, clock, yard.environments)
+    told = await events(me, model)
+    assert told.count("abnormal: [m 0.0.1] environment cannot be made again") == 1
+    for wheel in hidden:
+        wheel.rename(wheel.with_suffix(".whl"))
+    await renew(yard.database, clock, yard.environments)
+    again = (await me.call("GET", me.url(f"/{model['model_id']}"))).json()
+    assert (again["model_status"], again["findings"]) == ("published", model["findings"])
+    assert says(python_of(yard, again), "import tiny; print(tiny.VERSION)") == "1.0"
+    assert "normal: [m 0.0.1] environment was gone and has been made" in await events(me, model)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from sqlalchemy import select
 
 from modelyard.clock import SystemClock
@@ -222,7 +223,7 @@ def main() -> None:
             await self._run(["/bin/sleep", "1000"])
 
         Installer.make = never  # type: ignore[method-assign]
-    print(json.dumps(asyncio.run(import_and_collect(Path(sys.argv[1])))))
+    print(json.dumps(uvloop.run(import_and_collect(Path(sys.argv[1])))))
 
 
 if __name__ == "__main__":

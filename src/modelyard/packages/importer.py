@@ -32,7 +32,7 @@ from modelyard.objects.transfer import Limits
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import LARGEST, ConfigResult, check_config, parse_config
 from modelyard.packages.engines import Engine, engine_named
-from modelyard.packages.environments.choosing import choose
+from modelyard.packages.environments.choosing import Asked, choose
 from modelyard.packages.environments.manifest import Environment
 from modelyard.packages.environments.shared import Environments
 from modelyard.packages.environments.wanted import Wanted
@@ -245,7 +245,9 @@ class ModelImporter:
             await self._fetch_script(order.script, aside / "model" / SCRIPT)
         result = await asyncio.to_thread(_read_config, aside / "model" / CONFIG, order.said)
         content = _agreeing(result, engine, order.said)
-        choice = await asyncio.to_thread(choose, content, engine.name, aside / "model")
+        policy = content.dependency_policy
+        asked = Asked(engine.name, content.runtime, content.installations, policy)
+        choice = await asyncio.to_thread(choose, asked, aside / "model")
         warnings = (*layout.warnings, *result.warnings, *_served_by(content), *choice.warnings)
         return Package(content, report.size, warnings, choice.wanted)
 

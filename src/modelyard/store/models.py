@@ -111,6 +111,12 @@ async def environments_in_use(session: AsyncSession) -> set[str]:
     return set(await session.scalars(query))
 
 
+async def in_own_environments(session: AsyncSession) -> Sequence[Model]:
+    """The published models that do not run in the platform's own environment, oldest first."""
+    query = select(Model).where(Model.status == PUBLISHED, Model.environment != "")
+    return (await session.scalars(query.order_by(Model.created_at))).all()
+
+
 async def unfinished_ids(session: AsyncSession) -> Sequence[str]:
     """The models whose import is not finished, oldest first, of all projects."""
     query = select(Model.id).where(Model.status.in_(UNFINISHED)).order_by(Model.created_at)
@@ -123,6 +129,12 @@ def add_event(
     """Tell what happened to a model."""
     kind = "abnormal" if abnormal else "normal"
     session.add(ModelEvent(model_id=model_id, event_type=kind, event_info=text, occur_time=at_ms))
+
+
+async def latest_event(session: AsyncSession, model_id: str) -> str | None:
+    """The text of the newest event of a model."""
+    query = select(ModelEvent.event_info).where(ModelEvent.model_id == model_id)
+    return (await session.scalars(query.order_by(ModelEvent.id.desc()).limit(1))).first()
 
 
 def _filtered(query: Select[tuple[Model]], wanted: ModelFilter) -> Select[tuple[Model]]:

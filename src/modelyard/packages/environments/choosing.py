@@ -11,7 +11,7 @@ from pathlib import Path
 from modelyard.packages.environments.implied import CARRIED, implied, imported, missing
 from modelyard.packages.environments.shared import installed
 from modelyard.packages.environments.wanted import Policy, Wanted, is_met, sealed, wanted
-from modelyard.packages.published import InForce
+from modelyard.packages.requirements import POLICIES, Installation
 
 # What is looked at for imports, at most; a script's imports stand at its beginning.
 _FILES = 500
@@ -26,14 +26,24 @@ class Choice:
     warnings: tuple[str, ...] = ()
 
 
-def choose(content: InForce, engine: str, model_dir: Path) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a package says of what it needs. ``policy``: blank means relaxed."""
+
+    engine: str
+    runtime: str
+    installations: tuple[Installation, ...]
+    policy: str = ""
+
+
+def choose(asked: Asked, model_dir: Path) -> Choice:
     """What the package in ``model_dir`` runs in.
 
     The platform's own environment when it meets every dependency exactly, also when there is none:
     that costs nothing. Else one of its own, with what the engine and the script need beside the
     dependencies. Raises ``InvalidRequest`` for a wheel that is not there, ``OSError``.
     """
-    request = wanted(content.installations, Policy(content.dependency_policy))
+    request = wanted(asked.installations, Policy(asked.policy or POLICIES[0]))
     imports = _imports(model_dir)
     if all(is_met(want, installed) for want in request.wants):
         absent = missing(imports, [name for name in CARRIED if find_spec(name) is not None])
@@ -46,7 +56,7 @@ def choose(content: InForce, engine: str, model_dir: Path) -> Choice:
             ),
         )
     names = [want.name for want in request.wants]
-    more = implied(engine, content.runtime, imports, names)
+    more = implied(asked.engine, asked.runtime, imports, names)
     request = replace(request, wants=(*request.wants, *more))
     return Choice(sealed(request, model_dir))
 

@@ -56,3 +56,9 @@ def read_environment(environments_dir: Path, digest: str) -> Environment | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def is_usable(environments_dir: Path, digest: str) -> bool:
+    """Whether the environment is there, and the Python that it was made for still is."""
+    folder = environments_dir / digest
+    return (folder / MANIFEST).is_file() and (folder / VENV / "bin" / "python").exists()

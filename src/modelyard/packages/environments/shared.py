@@ -20,7 +20,12 @@ from modelyard.clock import Clock
 from modelyard.errors import DependenciesFailed
 from modelyard.packages.environments.builder import WHEELS, Tell, build
 from modelyard.packages.environments.installer import Installer
-from modelyard.packages.environments.manifest import UNUSED, Environment, read_environment
+from modelyard.packages.environments.manifest import (
+    UNUSED,
+    Environment,
+    is_usable,
+    read_environment,
+)
 from modelyard.packages.environments.wanted import Wanted
 from modelyard.settings import Settings
 from modelyard.steps import Step, reached
@@ -63,7 +68,11 @@ class Environments:
         """The name of the environment of ``request`` on this machine, under these settings."""
         tag = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
         sources = f"sources {self._settings.source_builds}"
-        return request.digest(tag, sources, self._settings.package_index)
+        return request.digest(tag, sys.base_prefix, sources, self._settings.package_index)
+
+    async def is_usable(self, digest: str) -> bool:
+        """Whether instances can run in the environment of that digest."""
+        return await asyncio.to_thread(is_usable, self._folder, digest)
 
     @contextmanager
     def held(self, digest: str) -> Iterator[None]:
@@ -86,7 +95,7 @@ class Environments:
         """
         digest = self.digest(request)
         found = await asyncio.to_thread(read_environment, self._folder, digest)
-        if found is not None:
+        if found is not None and await self.is_usable(digest):
             await tell("ready already, shared with an earlier model")
             return found
         running = self._builds.get(digest)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from modelyard_instance.spec import Spec
@@ -78,16 +80,28 @@ def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> d
     return environment
 
 
-def lend_packages(folder: Path) -> None:
+def lend_packages(folder: Path, python: str = "") -> None:
     """Make what a worker imports reachable for a foreign interpreter, and nothing else of ours.
 
     Links in ``folder/lib``, which ``worker_environment`` puts on ``PYTHONPATH`` when the spec names
-    an interpreter.
+    an interpreter. ``orjson`` is lent to the environment of ``python``, one of our own version,
+    unless it has its own: it needs nothing else, and JSON is what a worker has to do most.
     """
     library = folder / "lib"
     library.mkdir(exist_ok=True)
     here = Path(__file__).resolve().parent.parent
-    for name in _SHARED_PACKAGES:
+    lent = {name: here / name for name in _SHARED_PACKAGES}
+    faster = find_spec("orjson")
+    if python and faster is not None and faster.origin and _lacks(python, "orjson"):
+        lent["orjson"] = Path(faster.origin).parent
+    for name, target in lent.items():
         link = library / name
         if not link.is_symlink():
-            link.symlink_to(here / name)
+            link.symlink_to(target)
+
+
+def _lacks(python: str, package: str) -> bool:
+    """Whether the environment of ``python`` is one of our version, and without ``package``."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    installed = Path(python).parent.parent / "lib" / version / "site-packages"
+    return installed.is_dir() and not (installed / package).exists()

@@ -24,7 +24,8 @@ SCRIPT = """
     class Telling(SingleNodeService):
         def _inference(self, data):
             ours = [name for name in ("sqlalchemy", "fastapi", "uvicorn") if _there(name)]
-            return {"version": tiny.VERSION, "prefix": sys.prefix, "ours": ours}
+            fast = "orjson" in sys.modules
+            return {"version": tiny.VERSION, "prefix": sys.prefix, "ours": ours, "fast": fast}
 
 
     def _there(name):
@@ -83,6 +84,7 @@ def test_two_versions_of_a_library_serve_half_the_traffic_each(
         str(yard.home / "environments" / digest / "venv") for digest in digests
     }
     assert [one["ours"] for one in told if one["ours"]] == []
+    assert all(one["fast"] for one in told)
 
 
 def test_a_rollout_to_another_version_of_a_library_loses_nothing(

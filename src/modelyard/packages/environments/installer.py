@@ -57,7 +57,7 @@ def index_of(setting: str) -> Index:
     """
     if not setting.strip():
         return Index()
-    folder = Path(setting.strip().removeprefix("file://"))
+    folder = Path(setting.strip().removeprefix("file://")).expanduser().absolute()
     if folder.is_dir() and not (folder / "index.html").exists():
         return Index(("--no-index", "--find-links", str(folder)))
     *first, last = setting.split()

@@ -5,8 +5,8 @@ repair happens when the package itself imports what is to be repaired, and only 
 
 * ``sklearn.externals.joblib`` (and what is below it, as old pickles have it) is ``joblib``;
   ``sklearn.externals.six`` is ``six``.
-* torchvision's operator ``nms`` is declared where its compiled part cannot be loaded, as beside
-  PyTorch's CPU build: without the declaration ``import torchvision`` fails.
+* torchvision's operators (``nms`` and what newer ones add) are declared where its compiled part
+  cannot be loaded, as beside PyTorch's CPU build: without that, ``import torchvision`` fails.
 * MindSpore without the device that a package names (Ascend, GPU) runs on the CPU.
 """
 
@@ -15,17 +15,21 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
 _NOW_CALLED = {"sklearn.externals.joblib": "joblib", "sklearn.externals.six": "six"}
-_NMS = "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_SUPPRESSION = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_META = "torchvision._meta_registrations"
+_ASKED_FOR = re.compile(r"""(?:register_fake|impl_abstract)\(\s*["']torchvision::(\w+)["']""")
 _CPU = "CPU"
 
 # What keeps torchvision's declarations alive: they end with their library.
@@ -90,8 +94,8 @@ class _Repairs(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname == "torchvision._meta_registrations":
-            _declare_nms()
+        if fullname == _META:
+            _declare_operators(path or ())
             return None
         repair = _AFTERWARDS.get(fullname)
         if repair is None:
@@ -114,25 +118,41 @@ def _found_by_others(
     return None
 
 
-def _declare_nms() -> None:
-    """Declare ``torchvision::nms``, unless torchvision has loaded its own.
+def _declare_operators(folders: Sequence[str]) -> None:
+    """Declare the operators that torchvision is about to ask for, unless it has loaded its own.
 
-    Called while torchvision is imported, after it tried its compiled part and before it asks for
-    the operator.
+    Called while torchvision, which lies in one of ``folders``, is imported: after it tried its
+    compiled part, and before it asks. Whoever calls an operator that is only declared gets torch's
+    own error.
     """
     extension = sys.modules.get("torchvision.extension")
     has_operators = getattr(extension, "_has_ops", None)
     if has_operators is None or has_operators() or _declared:
         return
     torch = importlib.import_module("torch")
+    names = _asked_for(folders)
     try:
         library = torch.library.Library("torchvision", "DEF")
-        library.define(_NMS)
+        for name in names:
+            library.define(f"{name}{_SUPPRESSION}")
     except (AttributeError, RuntimeError) as error:
-        logger.warning("torchvision's operator nms could not be declared: %s", error)
+        logger.warning("torchvision's operators could not be declared: %s", error)
         return
     _declared.append(library)
-    logger.warning("torchvision's compiled operators do not fit this torch; nms is only declared")
+    told = ", ".join(names)
+    logger.warning("torchvision's compiled part does not fit this torch; %s: no code", told)
+
+
+def _asked_for(folders: Sequence[str]) -> list[str]:
+    """The operators that torchvision's module of declarations wants to exist, sorted."""
+    found = {"nms"}
+    for folder in folders:
+        try:
+            source = Path(folder, f"{_META.rpartition('.')[2]}.py").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        found.update(_ASKED_FOR.findall(source))
+    return sorted(found)
 
 
 def _on_the_cpu(name: str) -> Callable[[ModuleType], None]:

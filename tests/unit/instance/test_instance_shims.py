@@ -80,6 +80,13 @@ TORCH = """
 
         def define(self, schema):
             defined.append(self.prefix + schema)
+
+
+    def register_fake(name):
+        space, _, operator = name.partition("::")
+        if not any(one.startswith(f"{space} DEF {operator}(") for one in defined):
+            raise RuntimeError(f"operator {name} does not exist")
+        return lambda function: function
 """
 
 
@@ -97,9 +104,14 @@ def fake_vision(folder: Path, *, compiled: bool) -> None:
         folder,
         "torchvision/_meta_registrations.py",
         f"""
-        from torch.library import defined
-        if not {compiled} and not any("nms" in one for one in defined):
-            raise RuntimeError("operator torchvision::nms does not exist")
+        import torch
+
+        if not {compiled}:
+            @torch.library.register_fake("torchvision::nms")
+            def one(): ...
+
+            @torch.library.register_fake("torchvision::qnms")
+            def two(): ...
         """,
     )
 
@@ -110,6 +122,7 @@ def test_torchvision_beside_the_cpu_build_of_torch(tmp_path: Path) -> None:
         "import torchvision\nfrom torch.library import defined\nprint(*defined)", tmp_path
     )
     assert printed.startswith("torchvision DEF nms(Tensor dets, Tensor scores, float")
+    assert "torchvision DEF qnms(Tensor" in printed
 
 
 def test_torchvision_that_fits_is_left_alone(tmp_path: Path) -> None:

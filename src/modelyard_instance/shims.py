@@ -174,7 +174,8 @@ def _falling_back(original: Callable[..., Any]) -> Callable[..., Any]:
         except (RuntimeError, ValueError) as error:
             if named not in ("Ascend", "GPU", "Davinci"):
                 raise
-            logger.warning("device_target %s is not here (%s); the CPU is used", named, error)
+            told = str(error).partition("\n")[0]
+            logger.warning("device_target %s is not here (%s); the CPU is used", named, told)
         # What names a card of that device would be refused for the CPU.
         settings.pop("device_id", None)
         if "device_target" in settings:

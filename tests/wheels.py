@@ -40,14 +40,14 @@ def write_wheel(
     return target
 
 
-def write_source(folder: Path, name: str, version: str, setup: str) -> Path:
-    """A source archive in ``folder`` (made) whose ``setup.py`` is ``setup``."""
+def write_source(folder: Path, name: str, version: str, files: Mapping[str, str]) -> Path:
+    """A source archive of those files in ``folder`` (made)."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}-{version}.tar.gz"
-    root = f"{name}-{version}"
+    content = {"PKG-INFO": _metadata(name, version, ()), **files}
     with tarfile.open(target, "w:gz") as archive:
-        for path, text in (("PKG-INFO", _metadata(name, version, ())), ("setup.py", setup)):
-            info = tarfile.TarInfo(f"{root}/{path}")
+        for path, text in content.items():
+            info = tarfile.TarInfo(f"{name}-{version}/{path}")
             info.size = len(text.encode())
             archive.addfile(info, io.BytesIO(text.encode()))
     return target

@@ -215,7 +215,7 @@ async def test_nothing_of_a_distribution_runs_at_import(
     mark = tmp_path / "it-ran"
     touch = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n"
     write_wheel(index, "rogue", "1.0", {"rogue.pth": touch, "rogue.py": touch})
-    write_source(index, "rogue_source", "1.0", touch)
+    write_source(index, "rogue_source", "1.0", {"setup.py": touch})
     model = await imported(yard, me, dependencies=pip("rogue", tiny="==1.0"))
     assert model["model_status"] == "published", model["failed_reason"]
     failed = await imported(yard, me, "source", dependencies=pip("rogue_source"))
@@ -223,6 +223,42 @@ async def test_nothing_of_a_distribution_runs_at_import(
     assert not mark.exists()
     says(python_of(yard, model), "pass")
     assert mark.exists(), "in an instance it would have run"
+
+
+BACKEND = """
+import base64, os, zipfile
+
+
+def build_wheel(folder, settings=None, metadata=None):
+    name, info = "made-1.0-py3-none-any.whl", "made-1.0.dist-info"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as archive:
+        archive.writestr("made.py", f"SEEN = {dict(os.environ)!r}")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: made\\nVersion: 1.0\\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return name
+"""
+
+
+async def test_sources_are_built_only_where_the_operator_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELYARD_ADMIN_PASSWORD", "canary-password")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-key")
+    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    files = {"pyproject.toml": build, "backend.py": BACKEND}
+    for allowed in (False, True):
+        async with catalogue(tmp_path / str(allowed), source_builds=allowed) as yard:
+            me = await yard.admin()
+            write_source(Path(yard.settings.package_index), "made", "1.0", files)
+            model = await imported(yard, me, dependencies=pip(made="==1.0"))
+            assert model["model_status"] == ("published" if allowed else "building_failed"), model[
+                "failed_reason"
+            ]
+            if not allowed:
+                assert "MODELYARD_SOURCE_BUILDS" in model["failed_reason"]
+                continue
+            assert "canary" not in says(python_of(yard, model), "import made; print(made.SEEN)")
 
 
 async def test_wheels_of_the_package_itself(yard: Catalogue, me: Caller, index: Path) -> None:

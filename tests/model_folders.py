@@ -23,10 +23,11 @@ class Echo(SingleNodeService):
 '''
 
 
-def write_package(folder: Path, version: str, script: str | None = None) -> Path:
+def write_package(folder: Path, version: str, script: str | None = None, **more: object) -> Path:
     """A package in ``folder`` (made): ``model/`` with config, script and a stand-in for weights.
 
-    The default script answers ``{"version": version, "echo": body}``.
+    The default script answers ``{"version": version, "echo": body}``. ``more`` goes into the
+    config.
     """
     model = folder / "model"
     model.mkdir(parents=True, exist_ok=True)
@@ -42,6 +43,7 @@ def write_package(folder: Path, version: str, script: str | None = None) -> Path
                 "response": {"Content-type": "application/json", "data": {"type": "object"}},
             }
         ],
+        **more,
     }
     (model / "config.json").write_text(json.dumps(config))
     (model / "weights.pth").write_bytes(b"none")

@@ -234,7 +234,7 @@ class Stack:
 
         def published() -> bool:
             model = self.api("GET", f"/models/{model_id}")
-            assert model["model_status"] in ("publishing", "published"), model
+            assert model["model_status"] in ("publishing", "building", "published"), model
             return bool(model["model_status"] == "published")
 
         self.wait_for(published, timeout, f"model {name}:{version}")

@@ -4,6 +4,7 @@
 
     ModelyardError
     ├── InvalidRequest     400  a body, query or path that breaks the API's rules
+    ├── DependenciesFailed 400  what a package wants installed cannot be had
     ├── StateForbids       400  the resource's present state forbids the action
     ├── Unauthenticated    401  no token, or one that does not verify
     ├── Forbidden          403  a good token that may not do this
@@ -72,6 +73,11 @@ class ModelyardError(Exception):
 class InvalidRequest(ModelyardError):
     status = 400
     code = "3037"
+
+
+class DependenciesFailed(ModelyardError):
+    status = 400
+    code = "3041"
 
 
 class StateForbids(ModelyardError):

@@ -48,6 +48,9 @@ from modelyard.monitor.rate import CallRate
 from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter
 from modelyard.objects.store import Objects
+from modelyard.packages.environments import shared
+from modelyard.packages.environments.renewal import renew
+from modelyard.packages.environments.shared import Environments
 from modelyard.packages.importer import ModelImporter
 from modelyard.periodic import Periodic
 from modelyard.processes import identify, write_private, write_record
@@ -120,7 +123,8 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             settings, database, clock, runtime, gateway, gateway.requests, checks, node=node
         )
         loop = Loop(parts)
-        importer = ModelImporter(settings, database, clock, Objects(settings.objects))
+        environments = Environments(settings, clock)
+        importer = ModelImporter(settings, database, clock, Objects(settings.objects), environments)
         context = Context(
             settings=settings,
             database=database,
@@ -142,14 +146,14 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         stack.push_async_callback(importer.stop)
         await loop.start()
         stack.push_async_callback(loop.stop)
-        for work in _background(parts, loop, context, gateway):
+        for work in _background(parts, loop, context, gateway, environments):
             work.start()
             stack.push_async_callback(work.stop)
         yield create_app(context, all_routers())
 
 
 def _background(
-    parts: Parts, loop: Loop, context: Context, gateway: EnvoyGateway
+    parts: Parts, loop: Loop, context: Context, gateway: EnvoyGateway, environments: Environments
 ) -> list[Periodic]:
     database, clock = parts.database, parts.clock
     watch = health.HealthWatch(database, clock, parts.runtime, loop.hint)
@@ -162,11 +166,16 @@ def _background(
     async def forget() -> None:
         await retention.forget(database, clock.now_ms())
 
+    async def tend() -> None:
+        await renew(database, clock, environments)
+        await environments.collect(database)
+
     return [
         Periodic("health-watch", health.PERIOD_S, watch.check),
         Periodic("sampler", sampler.PERIOD_S, counters.sample),
         Periodic("reports", reports.PERIOD_S, told.write),
         Periodic("request-log", request_log.ROTATE_S, gateway.requests.rotate),
+        Periodic("environments", shared.COLLECT_S, tend),
         Periodic("retention", retention.PERIOD_S, forget),
         Periodic("orphans", orphans.PERIOD_S, lambda: end_orphans(database, parts.runtime)),
     ]

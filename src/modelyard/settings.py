@@ -78,6 +78,21 @@ class Settings(BaseSettings):
         description="failures within an hour after which a service without any ready instance "
         "is given up; 0: never",
     )
+    package_index: str = Field(
+        default="",
+        description="where dependencies come from: URLs of package indexes, the first that has one "
+        "wins, or a folder of wheels; empty: what uv is set to",
+    )
+    source_builds: bool = Field(
+        default=False,
+        description="build dependencies that come without a wheel; runs their code on the platform",
+    )
+    environment_timeout: float = Field(
+        default=1800.0, gt=0, description="longest building of a package's environment"
+    )
+    environment_grace: float = Field(
+        default=86400.0, ge=0, description="how long an environment is kept without a model"
+    )
     strict_same_status: bool = False
     bare_update_answer: bool = Field(
         default=False, description="answer every update with {} as the oldest clients expect"
@@ -139,6 +154,15 @@ class Settings(BaseSettings):
         return self.home / "packages"
 
     @property
+    def environments_dir(self) -> Path:
+        """The environments of packages, each under its digest."""
+        return self.home / "environments"
+
+    def environment_python(self, digest: str) -> str:
+        """The interpreter of an environment; empty for the platform's own."""
+        return str(self.environments_dir / digest / "venv" / "bin" / "python") if digest else ""
+
+    @property
     def checks_dir(self) -> Path:
         """The operator's scripts that a guarded rollout may name."""
         return self.home / "checks"
@@ -186,6 +210,7 @@ class Settings(BaseSettings):
             self.keys_dir,
             self.logs_dir,
             self.packages_dir,
+            self.environments_dir,
             self.checks_dir,
             self.run_dir,
             self.instances_dir,

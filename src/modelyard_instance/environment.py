@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from modelyard_instance.spec import Spec
@@ -50,7 +52,8 @@ def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> d
     """The environment of the worker of ``spec`` in ``folder``. Pure.
 
     Numeric libraries get as many threads as the instance has whole cores, at least one. The
-    service's ``envs`` (services.md §3) win over everything but the instance's mark.
+    service's ``envs`` (services.md §3) win over everything but the instance's mark and, with an
+    interpreter of the package's own, the place of what the worker itself imports.
     """
     environment = base_environment(spec.instance_id, source)
     environment.update(
@@ -65,22 +68,40 @@ def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> d
         MODEL_TYPE=spec.model_type,
     )
     if spec.python:
-        environment["PYTHONPATH"] = str(folder / "lib")
+        # Distributions bring programs, too.
+        own = str(Path(spec.python).parent)
+        environment["PATH"] = f"{own}{os.pathsep}{environment['PATH']}"
     environment.update({str(name): str(value) for name, value in spec.envs.items()})
+    if spec.python:
+        # First, also where the service has a PYTHONPATH: without it there is no worker.
+        paths = (str(folder / "lib"), environment.get("PYTHONPATH", ""))
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment[MARK] = spec.instance_id
     return environment
 
 
-def lend_packages(folder: Path) -> None:
+def lend_packages(folder: Path, python: str = "") -> None:
     """Make what a worker imports reachable for a foreign interpreter, and nothing else of ours.
 
     Links in ``folder/lib``, which ``worker_environment`` puts on ``PYTHONPATH`` when the spec names
-    an interpreter.
+    an interpreter. ``orjson`` is lent to the environment of ``python``, one of our own version,
+    unless it has its own: it needs nothing else, and JSON is what a worker has to do most.
     """
     library = folder / "lib"
     library.mkdir(exist_ok=True)
     here = Path(__file__).resolve().parent.parent
-    for name in _SHARED_PACKAGES:
+    lent = {name: here / name for name in _SHARED_PACKAGES}
+    faster = find_spec("orjson")
+    if python and faster is not None and faster.origin and _lacks(python, "orjson"):
+        lent["orjson"] = Path(faster.origin).parent
+    for name, target in lent.items():
         link = library / name
         if not link.is_symlink():
-            link.symlink_to(here / name)
+            link.symlink_to(target)
+
+
+def _lacks(python: str, package: str) -> bool:
+    """Whether the environment of ``python`` is one of our version, and without ``package``."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    installed = Path(python).parent.parent / "lib" / version / "site-packages"
+    return installed.is_dir() and not (installed / package).exists()

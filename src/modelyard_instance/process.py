@@ -71,7 +71,7 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         (folder / "work").mkdir(exist_ok=True)
         if spec.python:
-            lend_packages(folder)
+            lend_packages(folder, spec.python)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         try:

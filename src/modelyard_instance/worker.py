@@ -21,6 +21,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from modelyard_instance import shims
 from modelyard_instance.frames import Channel
 from modelyard_instance.handler import handle
 from modelyard_instance.loader import explain, load
@@ -52,6 +53,7 @@ def main() -> int:
     sys.path[:] = [one for one in sys.path if one not in ("", str(Path.cwd()))]
     sys.argv = ["modelyard_instance.worker"]
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    shims.install()
     try:
         service = load(spec)
     except BaseException as error:

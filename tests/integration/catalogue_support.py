@@ -23,6 +23,7 @@ from modelyard.iam.keys import KeyRing
 from modelyard.iam.tokens import Tokens
 from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits
+from modelyard.packages.environments.shared import Environments
 from modelyard.packages.importer import ModelImporter
 from modelyard.settings import Settings
 from modelyard.store.database import Database
@@ -72,11 +73,11 @@ class Caller:
         return cast("str", response.json()["model_id"])
 
     async def settled(self, model_id: str, timeout_s: float = 20.0) -> dict[str, Any]:
-        """The model once it is no longer publishing."""
+        """The model once its import is over."""
         async with asyncio.timeout(timeout_s):
             while True:
                 found = (await self.call("GET", self.url(f"/{model_id}"))).json()
-                if found["model_status"] != "publishing":
+                if found["model_status"] not in ("publishing", "building"):
                     return cast("dict[str, Any]", found)
                 await asyncio.sleep(0.01)
 
@@ -89,6 +90,7 @@ class Catalogue:
     database: Database
     tokens: Tokens
     importer: ModelImporter
+    environments: Environments
     credentials: Credentials
     app: FastAPI
     http: httpx.AsyncClient
@@ -148,10 +150,14 @@ class Catalogue:
 
 @asynccontextmanager
 async def catalogue(
-    home: Path, *, port: int = 8700, limits: Limits | None = None
+    home: Path, *, port: int = 8700, limits: Limits | None = None, **more: Any
 ) -> AsyncIterator[Catalogue]:
-    """Everything started; all of it stopped at the end."""
-    settings = Settings(home=home, port=port)
+    """Everything started; all of it stopped at the end. Distributions come from ``home``/index,
+    so that no test asks a network for them; ``more`` are settings.
+    """
+    index = home / "index"
+    index.mkdir(parents=True, exist_ok=True)
+    settings = Settings(home=home, port=port, **{"package_index": str(index), **more})
     settings.prepare_home()
     clock = SystemClock()
     database = Database(settings.database)
@@ -165,7 +171,8 @@ async def catalogue(
             settings.token_lifetime,
         )
         objects = Objects(settings.objects)
-        importer = ModelImporter(settings, database, clock, objects, limits)
+        environments = Environments(settings, clock)
+        importer = ModelImporter(settings, database, clock, objects, environments, limits)
         await importer.start()
         parts = SimpleNamespace(
             settings=settings, database=database, clock=clock, tokens=tokens, importer=importer
@@ -174,7 +181,9 @@ async def catalogue(
         app = create_app(cast("Context", parts), routers)
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url=settings.address) as http:
-            yield Catalogue(settings, database, tokens, importer, credentials, app, http)
+            yield Catalogue(
+                settings, database, tokens, importer, environments, credentials, app, http
+            )
         await importer.stop()
     finally:
         await database.close()

@@ -45,6 +45,11 @@ class Document:
         value = self.raw.get(key)
         return [Document(item) for item in value] if isinstance(value, list) else []
 
+    def texts(self, key: str) -> list[str]:
+        """The strings of the list under ``key``; empty when absent."""
+        value = self.raw.get(key)
+        return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
     def keys(self) -> Iterator[str]:
         return iter(self.raw)
 

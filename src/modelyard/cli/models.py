@@ -41,6 +41,13 @@ def import_model(
     ] = None,
     runtime: Annotated[str | None, typer.Option(help="See the engine list of the API.")] = None,
     description: Annotated[str | None, typer.Option(help="Up to 100 characters.")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--dependency-policy",
+            help="Pins that cannot be had: relaxed (something near is taken) or exact (fail).",
+        ),
+    ] = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = 600.0,
     json: JsonOption = False,
@@ -68,6 +75,7 @@ def import_model(
             "source_location": location,
             "runtime": runtime,
             "description": description,
+            "dependency_policy": policy,
         }
         given = {key: value for key, value in body.items() if value is not None}
         answer = client.project("POST", "/models", given)
@@ -201,6 +209,7 @@ def _show_model(model: Document, json: bool) -> None:
     if json:
         show_json(model.raw)
         return
+    environment = model.part("environment")
     show_facts(
         {
             "name": model.text("model_name"),
@@ -213,8 +222,22 @@ def _show_model(model: Document, json: bool) -> None:
             "size": _size(model.number("model_size")) if "model_size" in model else "",
             "created": moment(model.number("create_at")) if "create_at" in model else "",
             "description": model.text("description"),
+            "environment": _environment(environment),
+            "differs": "; ".join(environment.texts("relaxations")),
+            "failed": model.text("failed_reason"),
         }
     )
+
+
+def _environment(environment: Document) -> str:
+    """What a model runs in, in a few words; blank before it is known."""
+    if not environment.raw:
+        return ""
+    python, digest = environment.text("python"), environment.text("digest")
+    if not digest:
+        return f"the platform's own (Python {python})"
+    policy, count = environment.text("policy"), len(environment.texts("lock"))
+    return f"{digest[:12]} (Python {python}, {count} distributions, {policy})"
 
 
 @app.command()

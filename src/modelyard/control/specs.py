@@ -30,4 +30,5 @@ def instance_spec(
         request_timeout_s=settings.prediction_timeout,
         body_limit=settings.prediction_body_limit,
         drain_grace_s=float(config.grace_s),
+        python=settings.environment_python(model.environment),
     )

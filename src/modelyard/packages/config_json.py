@@ -13,7 +13,7 @@ from modelyard.packages.apis import Api, JsonDict, parse_apis
 from modelyard.packages.documents import DocumentError, parse_json, wrong_type
 from modelyard.packages.engines import PACKAGED, engine_named
 from modelyard.packages.probes import Probe, parse_probe
-from modelyard.packages.requirements import Installation, parse_dependencies
+from modelyard.packages.requirements import Installation, parse_dependencies, parse_policy
 
 LARGEST = 1024 * 1024
 """Bytes of a config.json, at most."""
@@ -22,7 +22,7 @@ PROBES = ("health", "readiness_health", "startup_health")
 METRICS = ("f1", "recall", "precision", "accuracy")
 _KNOWN = {
     *("model_algorithm", "model_type", "runtime", "swr_location", "metrics", "apis"),
-    *("dependencies", *PROBES),
+    *("dependencies", "dependency_policy", *PROBES),
 }
 _FORBIDDEN = "&!'\"<>="
 _RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+()-]{0,127}")
@@ -39,6 +39,7 @@ class ModelConfig:
     apis: tuple[Api, ...] = (Api(),)
     dependencies: tuple[Installation, ...] = ()
     probes: dict[str, Probe] = field(default_factory=dict)
+    dependency_policy: str = ""
     document: JsonDict = field(default_factory=dict)
 
 
@@ -85,6 +86,7 @@ def check_config(document: JsonDict, name: str = "config.json") -> ConfigResult:
     dependencies = parse_dependencies(
         document.get("dependencies"), f"{name}.dependencies", problems
     )
+    policy = parse_policy(document.get("dependency_policy"), f"{name}.dependency_policy", problems)
     probes = {
         key: probe
         for key in PROBES
@@ -96,7 +98,7 @@ def check_config(document: JsonDict, name: str = "config.json") -> ConfigResult:
     if problems:
         return ConfigResult(None, tuple(problems), tuple(warnings))
     config = ModelConfig(
-        model_type, algorithm, runtime, metrics, apis, dependencies, probes, document
+        model_type, algorithm, runtime, metrics, apis, dependencies, probes, policy, document
     )
     return ConfigResult(config, (), tuple(warnings))
 

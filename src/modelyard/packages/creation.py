@@ -20,7 +20,7 @@ from modelyard.packages.config_json import (
 from modelyard.packages.documents import DocumentError, parse_json, unstorable, wrong_type
 from modelyard.packages.engines import PACKAGED, engine_named
 from modelyard.packages.params import parse_params
-from modelyard.packages.requirements import Installation, parse_dependencies
+from modelyard.packages.requirements import Installation, parse_dependencies, parse_policy
 
 _NAME = re.compile(r"[\w-]{1,64}")
 _VERSION = re.compile(r"(0|[1-9]\d?)\.(0|[1-9]\d?)\.(0|[1-9]\d?)", re.ASCII)
@@ -30,7 +30,14 @@ INSTALL_TYPES = ("real-time", "batch")
 _KNOWN = (
     *("model_name", "model_version", "source_location", "model_type", "runtime", "description"),
     *("initial_config", "execution_code", "apis", "input_params", "output_params"),
-    *("dependencies", "model_algorithm", "model_metrics", "install_type", "source_job_id"),
+    *(
+        "dependencies",
+        "dependency_policy",
+        "model_algorithm",
+        "model_metrics",
+        "install_type",
+        "source_job_id",
+    ),
     *("source_job_version", "source_type", "source_copy", "model_docs", "workspace_id"),
 )
 _UNSUPPORTED = {
@@ -58,6 +65,7 @@ class NewModel:
     input_params: tuple[JsonDict, ...] | None = None
     output_params: tuple[JsonDict, ...] | None = None
     dependencies: tuple[Installation, ...] | None = None
+    dependency_policy: str = ""
     model_algorithm: str = ""
     model_metrics: dict[str, float] | None = None
     install_type: tuple[str, ...] = INSTALL_TYPES
@@ -115,6 +123,9 @@ class _Checker:
             input_params=self._params("input_params"),
             output_params=self._params("output_params"),
             dependencies=self._dependencies(),
+            dependency_policy=parse_policy(
+                self.body.get("dependency_policy"), "dependency_policy", self.problems
+            ),
             model_algorithm=self._algorithm(),
             model_metrics=self._metrics(),
             install_type=self._install_type(),

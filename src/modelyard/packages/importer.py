@@ -1,9 +1,10 @@
 """Carries model packages from the object store to where instances load them.
 
-A model is ``publishing`` until its package has been copied and checked; then it is ``published``,
-or ``failed`` with the reason. Nothing of a package is ever executed here. The database is not held
-while files are copied, and a crash at any point leaves ``publishing``, which ``start`` takes up
-again.
+A model is ``publishing`` until its package has been copied and checked, and ``building`` while an
+environment of its own is made, where it needs one; then it is ``published``, or ``failed`` or
+``building_failed`` with the reason. Nothing of a package is ever executed here. The database is not
+held while files are copied or distributions installed, and a crash at any point leaves a status
+that ``start`` takes up again.
 """
 
 from __future__ import annotations
@@ -12,26 +13,45 @@ import asyncio
 import json
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import structlog
 
 from modelyard.clock import Clock
-from modelyard.errors import InvalidRequest, ModelyardError, Problem, Unavailable, refuse
+from modelyard.errors import (
+    DependenciesFailed,
+    InvalidRequest,
+    ModelyardError,
+    Problem,
+    Unavailable,
+    refuse,
+)
 from modelyard.objects.paths import ObjectPath, parse_path
 from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import LARGEST, ConfigResult, check_config, parse_config
 from modelyard.packages.engines import Engine, engine_named
+from modelyard.packages.environments.choosing import Asked, choose
+from modelyard.packages.environments.manifest import Environment
+from modelyard.packages.environments.shared import Environments
+from modelyard.packages.environments.wanted import Wanted
 from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder
 from modelyard.packages.published import InForce, Overrides, in_force
-from modelyard.packages.requirements import unmet
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.database import Database
-from modelyard.store.models import FAILED, PUBLISHED, PUBLISHING, add_event, all_ids, publishing_ids
+from modelyard.store.models import (
+    BUILDING,
+    BUILDING_FAILED,
+    FAILED,
+    PUBLISHED,
+    PUBLISHING,
+    UNFINISHED,
+    add_event,
+    all_ids,
+    unfinished_ids,
+)
 from modelyard.store.tables.model import Model
 
 log = structlog.get_logger(__name__)
@@ -61,6 +81,8 @@ class Package:
     content: InForce
     size: int
     warnings: tuple[str, ...]
+    wanted: Wanted | None = None
+    """What its own environment must have; None where the platform's serves."""
 
 
 class ModelImporter:
@@ -72,12 +94,14 @@ class ModelImporter:
         database: Database,
         clock: Clock,
         objects: Objects,
+        environments: Environments,
         limits: Limits | None = None,
     ) -> None:
         self._folder = settings.packages_dir
         self._database = database
         self._clock = clock
         self._objects = objects
+        self._environments = environments
         self._limits = limits or Limits()
         self._turns = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -87,8 +111,9 @@ class ModelImporter:
         """Clear away what a crash left behind and take up unfinished imports."""
         async with self._database.read() as session:
             known = await all_ids(session)
-            unfinished = await publishing_ids(session)
+            unfinished = await unfinished_ids(session)
         await asyncio.to_thread(self._sweep, known)
+        await self._environments.start()
         for model_id in unfinished:
             self.submit(model_id)
 
@@ -117,35 +142,73 @@ class ModelImporter:
         await asyncio.to_thread(shutil.rmtree, self._folder / project_id / model_id, True)
 
     async def _import(self, model_id: str) -> None:
-        async with self._turns:
-            try:
-                await self._run(model_id)
-            except Exception as error:
-                # The row stays publishing: the next start tries again.
-                log.error("import interrupted", model_id=model_id, exc_info=error)
+        try:
+            await self._run(model_id)
+        except Exception as error:
+            # The row stays as it is: the next start tries again.
+            log.error("import interrupted", model_id=model_id, exc_info=error)
 
     async def _run(self, model_id: str) -> None:
-        order = await self._order(model_id)
-        if order is None:
-            return
-        final = self._folder / order.project_id / model_id
-        aside = self._folder / order.project_id / f"{_ASIDE}{model_id}-{self._clock.new_hex(8)}"
+        async with self._turns:
+            order = await self._order(model_id)
+            if order is None:
+                return
+            final = self._folder / order.project_id / model_id
+            package = await self._bring(order, final)
+        if package is not None and not await self._finish(order, package, final):
+            await asyncio.to_thread(shutil.rmtree, final, True)
+
+    async def _bring(self, order: Order, final: Path) -> Package | None:
+        """The package, whole in ``final``; None when the import has failed."""
+        aside = final.with_name(f"{_ASIDE}{order.model_id}-{self._clock.new_hex(8)}")
         try:
             package = await self._fetch(order, aside)
             await asyncio.to_thread(_put_in_place, aside, final)
         except (ModelyardError, OSError) as error:
-            await self._fail(order, _reason(error))
-        else:
-            if not await self._publish(order, package, final):
-                await asyncio.to_thread(shutil.rmtree, final, True)
+            await self._fail(order, _reason(error), FAILED)
+            return None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+        return package
+
+    async def _finish(self, order: Order, package: Package, final: Path) -> bool:
+        """Build the environment, if the package needs one, and publish; False when neither is."""
+        if package.wanted is None:
+            return await self._publish(order, package, final)
+        digest = self._environments.digest(package.wanted)
+        with self._environments.held(digest):
+            try:
+                environment = await self._build(order, package.wanted, final)
+            except (DependenciesFailed, OSError) as error:
+                await self._fail(order, _reason(error), BUILDING_FAILED)
+                return False
+            return await self._publish(order, package, final, environment)
+
+    async def _build(self, order: Order, request: Wanted, final: Path) -> Environment:
+        """The package's environment. Raises ``DependenciesFailed`` or ``OSError``."""
+        named = ", ".join(str(want) for want in request.declared[:10])
+        async with self._database.write(Step.IMPORT_BUILD) as session:
+            model = await session.get(Model, order.model_id, with_for_update=True)
+            if model is not None and model.status in UNFINISHED:
+                model.status = BUILDING
+                text = f"{order.label} building its environment ({request.policy}): {named}"
+                add_event(session, order.model_id, self._clock.now_ms(), text)
+
+        async def tell(text: str) -> None:
+            async with self._database.write(Step.IMPORT_PROGRESS) as session:
+                # Deleted, maybe, while others wait for the environment it began.
+                if await session.get(Model, order.model_id) is not None:
+                    now = self._clock.now_ms()
+                    add_event(session, order.model_id, now, f"{order.label} environment: {text}")
+
+        return await self._environments.obtain(request, final / "model", tell)
 
     async def _order(self, model_id: str) -> Order | None:
         async with self._database.write(Step.IMPORT_BEGIN) as session:
             model = await session.get(Model, model_id)
-            if model is None or model.status != PUBLISHING:
+            if model is None or model.status not in UNFINISHED:
                 return None
+            model.status = PUBLISHING
             label = f"[{model.name} {model.version}]"
             add_event(session, model_id, self._clock.now_ms(), f"{label} import started")
             script = model.execution_code
@@ -182,8 +245,11 @@ class ModelImporter:
             await self._fetch_script(order.script, aside / "model" / SCRIPT)
         result = await asyncio.to_thread(_read_config, aside / "model" / CONFIG, order.said)
         content = _agreeing(result, engine, order.said)
-        warnings = (*layout.warnings, *result.warnings, *_differences(content))
-        return Package(content, report.size, warnings)
+        policy = content.dependency_policy
+        asked = Asked(engine.name, content.runtime, content.installations, policy)
+        choice = await asyncio.to_thread(choose, asked, aside / "model")
+        warnings = (*layout.warnings, *result.warnings, *_served_by(content), *choice.warnings)
+        return Package(content, report.size, warnings, choice.wanted)
 
     async def _fetch_script(self, script: ObjectPath, target: Path) -> None:
         if not script.key.endswith(".py"):
@@ -199,12 +265,14 @@ class ModelImporter:
         skip = len(source.key) + 1 if source.key else 0
         return no_model_folder([entry.key[skip:] for entry in found])
 
-    async def _publish(self, order: Order, package: Package, final: Path) -> bool:
+    async def _publish(
+        self, order: Order, package: Package, final: Path, environment: Environment | None = None
+    ) -> bool:
         """Put the package in force; False when the model was deleted meanwhile."""
         content, now = package.content, self._clock.now_ms()
         async with self._database.write(Step.IMPORT_PUBLISH) as session:
             model = await session.get(Model, order.model_id, with_for_update=True)
-            if model is None or model.status != PUBLISHING:
+            if model is None or model.status not in UNFINISHED:
                 return model is not None
             model.status = PUBLISHED
             model.failed_reason = ""
@@ -219,20 +287,25 @@ class ModelImporter:
             model.config = content.config
             model.size = package.size
             model.package_dir = str(final)
-            for warning in package.warnings:
+            warnings = package.warnings
+            if environment is not None:
+                model.environment = environment.digest
+                model.findings = [finding.document() for finding in environment.findings]
+                warnings += tuple(finding.sentence() for finding in environment.findings)
+            for warning in warnings:
                 add_event(session, order.model_id, now, f"{order.label} warning: {warning}.")
             size = f"{order.label} model size is {package.size} bytes"
             add_event(session, order.model_id, now, size)
             add_event(session, order.model_id, now, f"{order.label} imported")
         return True
 
-    async def _fail(self, order: Order, reason: str) -> None:
+    async def _fail(self, order: Order, reason: str, status: str) -> None:
         log.info("model import failed", model_id=order.model_id, reason=reason)
         async with self._database.write(Step.IMPORT_FAIL) as session:
             model = await session.get(Model, order.model_id, with_for_update=True)
-            if model is None or model.status != PUBLISHING:
+            if model is None or model.status not in UNFINISHED:
                 return
-            model.status = FAILED
+            model.status = status
             model.failed_reason = reason
             text = f"{order.label} import failed: {reason}"
             add_event(session, order.model_id, self._clock.now_ms(), text, abnormal=True)
@@ -262,23 +335,11 @@ def _agreeing(result: ConfigResult, engine: Engine, said: Overrides) -> InForce:
     return in_force(result.config, said)
 
 
-def _differences(content: InForce) -> list[str]:
+def _served_by(content: InForce) -> list[str]:
     """Where the platform's Python is not what the package was made for, as sentences."""
-    found = [
-        f"the package asks for {requirement}; "
-        + (f"{there} is installed and serves it" if there else "it is not installed")
-        for requirement, there in unmet(content.installations, _installed)
-    ]
-    if content.runtime != SERVED_BY:
-        found.insert(0, f"runtime {content.runtime} is served by the platform's {SERVED_BY}")
-    return found
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except (PackageNotFoundError, ValueError):
-        return None
+    if content.runtime == SERVED_BY:
+        return []
+    return [f"runtime {content.runtime} is served by the platform's {SERVED_BY}"]
 
 
 def _put_in_place(aside: Path, final: Path) -> None:

@@ -10,7 +10,7 @@ from modelyard.packages.apis import JsonDict, parse_apis
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import ModelConfig
 from modelyard.packages.creation import NewModel
-from modelyard.packages.requirements import Installation, parse_dependencies
+from modelyard.packages.requirements import POLICIES, Installation, parse_dependencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Overrides:
     input_params: list[JsonDict] | None = None
     output_params: list[JsonDict] | None = None
     dependencies: list[JsonDict] | None = None
+    dependency_policy: str = ""
     model_metrics: dict[str, float] | None = None
     initial_config: JsonDict | None = None
 
@@ -36,6 +37,7 @@ class Overrides:
             input_params=None if new.input_params is None else list(new.input_params),
             output_params=None if new.output_params is None else list(new.output_params),
             dependencies=_documents(new.dependencies),
+            dependency_policy=new.dependency_policy,
             model_metrics=new.model_metrics,
             initial_config=new.initial_config,
         )
@@ -61,6 +63,7 @@ class InForce:
     output_params: list[JsonDict]
     dependencies: list[JsonDict]
     installations: tuple[Installation, ...]
+    dependency_policy: str
     model_metrics: dict[str, float]
     health: JsonDict
     config: JsonDict
@@ -86,6 +89,7 @@ def in_force(config: ModelConfig, said: Overrides) -> InForce:
         output_params=outputs if said.output_params is None else said.output_params,
         dependencies=[entry.document() for entry in installations],
         installations=installations,
+        dependency_policy=said.dependency_policy or config.dependency_policy or POLICIES[0],
         model_metrics=config.metrics if said.model_metrics is None else said.model_metrics,
         health=dict(health.document()) if health else {},
         config=config.document,

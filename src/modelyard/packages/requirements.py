@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from modelyard.errors import Problem
@@ -12,9 +11,14 @@ from modelyard.packages.documents import wrong_type
 _NAME = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?(?:\[[A-Za-z0-9._,-]{1,100}\])?"
 )
+# URLs, links to version control and options: what is installed comes from the platform's index.
+_ELSEWHERE = re.compile(r"://|^-|^(?:git|hg|svn|bzr)\+|@")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_*-]{0,63}")
 _WHEEL = re.compile(r"/home/mind/model/(?!.*\.\.)[A-Za-z0-9._/+-]{1,200}\.(?:whl|tar\.gz|zip)")
-_SIGNS = {"EXACT": "==", "ATLEAST": ">=", "ATMOST": "<="}
+POLICIES = ("relaxed", "exact")
+"""What happens to a pin that cannot be had (models.md §9); the first is the default. Ours."""
+
+SIGNS = {"EXACT": "==", "ATLEAST": ">=", "ATMOST": "<="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Requirement:
     restraint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}{_SIGNS.get(self.restraint, '')}{self.version}"
+        return f"{self.name}{SIGNS.get(self.restraint, '')}{self.version}"
 
     def document(self) -> dict[str, str]:
         """As the API shows it."""
@@ -65,20 +69,16 @@ def parse_dependencies(
     return tuple(entry for entry in parsed if entry and entry.packages)
 
 
-def unmet(
-    dependencies: Sequence[Installation], installed: Callable[[str], str | None]
-) -> list[tuple[Requirement, str | None]]:
-    """The requirements that what is installed may not meet, each with the version that is there.
-
-    ``installed`` gives a package's version, or None when it is not there.
-    """
-    found = []
-    for entry in dependencies:
-        for requirement in entry.packages:
-            version = installed(requirement.name.partition("[")[0])
-            if version is None or (requirement.version and version != requirement.version):
-                found.append((requirement, version))
-    return found
+def parse_policy(value: object, field: str, problems: list[Problem]) -> str:
+    """``dependency_policy`` of a document, "" where it says nothing; what is wrong: 3041."""
+    if value in (None, ""):
+        return ""
+    if not isinstance(value, str) or value.lower() not in POLICIES:
+        remedy = f"Use {' or '.join(POLICIES)}."
+        reason = f"{str(value)[:40]!r} is unknown"
+        problems.append(Problem(field, reason, remedy, code="3041"))
+        return ""
+    return value.lower()
 
 
 def _entry(item: object, field: str, problems: list[Problem]) -> Installation | None:
@@ -123,11 +123,17 @@ def _package(item: object, field: str, problems: list[Problem]) -> Requirement |
 def _fault(name: str, version: str, restraint: str) -> tuple[str, str, str] | None:
     if not name:
         return "package_name", "is missing", "Name the package."
+    if _ELSEWHERE.search(name):
+        reason = f"{name[:80]!r} names a place or an option, and dependencies are names"
+        remedy = (
+            "Name the distribution; the operator sets where it comes from, or put a wheel below "
+        )
+        return "package_name", reason, f"{remedy}/home/mind/model/."
     if not (_NAME.fullmatch(name) or _WHEEL.fullmatch(name)):
         remedy = "Write a package's name, or a wheel below /home/mind/model/."
         return "package_name", f"{name[:80]!r} is not a package name", remedy
     if version and not _VERSION.fullmatch(version):
         return "package_version", f"{version[:80]!r} is not a version", "Write one like 1.2.3."
-    if restraint and restraint not in _SIGNS:
+    if restraint and restraint not in SIGNS:
         return "restraint", f"{restraint[:40]!r} is unknown", "Use EXACT, ATLEAST or ATMOST."
     return None

@@ -15,8 +15,12 @@ from modelyard.store.tables.model import Model, ModelEvent
 PUBLISHING = "publishing"
 PUBLISHED = "published"
 FAILED = "failed"
-STATUSES = (PUBLISHING, PUBLISHED, FAILED, "building", "building_failed")
-"""Every documented status (models.md §1.2); packages never take the last two."""
+BUILDING = "building"
+BUILDING_FAILED = "building_failed"
+STATUSES = (PUBLISHING, PUBLISHED, FAILED, BUILDING, BUILDING_FAILED)
+"""Every documented status (models.md §1.2)."""
+UNFINISHED = (PUBLISHING, BUILDING)
+"""Those of a model whose import goes on."""
 
 SORT_COLUMNS = {
     "create_at": Model.created_at,
@@ -101,9 +105,21 @@ async def all_ids(session: AsyncSession) -> set[str]:
     return set(await session.scalars(select(Model.id)))
 
 
-async def publishing_ids(session: AsyncSession) -> Sequence[str]:
+async def environments_in_use(session: AsyncSession) -> set[str]:
+    """The digests of the environments that any model runs in."""
+    query = select(Model.environment).where(Model.environment != "").distinct()
+    return set(await session.scalars(query))
+
+
+async def in_own_environments(session: AsyncSession) -> Sequence[Model]:
+    """The published models that do not run in the platform's own environment, oldest first."""
+    query = select(Model).where(Model.status == PUBLISHED, Model.environment != "")
+    return (await session.scalars(query.order_by(Model.created_at))).all()
+
+
+async def unfinished_ids(session: AsyncSession) -> Sequence[str]:
     """The models whose import is not finished, oldest first, of all projects."""
-    query = select(Model.id).where(Model.status == PUBLISHING).order_by(Model.created_at)
+    query = select(Model.id).where(Model.status.in_(UNFINISHED)).order_by(Model.created_at)
     return (await session.scalars(query)).all()
 
 
@@ -113,6 +129,12 @@ def add_event(
     """Tell what happened to a model."""
     kind = "abnormal" if abnormal else "normal"
     session.add(ModelEvent(model_id=model_id, event_type=kind, event_info=text, occur_time=at_ms))
+
+
+async def latest_event(session: AsyncSession, model_id: str) -> str | None:
+    """The text of the newest event of a model."""
+    query = select(ModelEvent.event_info).where(ModelEvent.model_id == model_id)
+    return (await session.scalars(query.order_by(ModelEvent.id.desc()).limit(1))).first()
 
 
 def _filtered(query: Select[tuple[Model]], wanted: ModelFilter) -> Select[tuple[Model]]:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,12 +57,35 @@ def test_a_small_share_of_a_core_still_gets_one_thread() -> None:
     assert worker_environment(spec, Path("/x"), {})["OMP_NUM_THREADS"] == "1"
 
 
+def test_a_foreign_interpreter_finds_the_worker_and_its_own_programs() -> None:
+    envs = {"PYTHONPATH": "/theirs"}
+    spec = Spec("i", "s", "p", "m", "n", "0.0.1", "PyTorch", "/pkg", envs, python="/env/bin/python")
+    found = worker_environment(spec, Path("/run/i"), {"PATH": "/bin"})
+    assert found["PATH"] == "/env/bin:/bin"
+    assert found["PYTHONPATH"] == "/run/i/lib:/theirs"
+
+
 def test_a_foreign_interpreter_sees_only_what_it_needs(tmp_path: Path) -> None:
     lend_packages(tmp_path)
     lend_packages(tmp_path)
     names = {one.name for one in (tmp_path / "lib").iterdir()}
     assert names == {"modelyard_instance", "model_service", "mms", "metric", "log"}
     assert (tmp_path / "lib" / "model_service" / "log.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("version", "own", "lent"), [("", False, True), ("", True, False), ("9", False, False)]
+)
+def test_orjson_is_lent_where_it_fits_and_is_missed(
+    tmp_path: Path, version: str, own: bool, lent: bool
+) -> None:
+    ours = f"python{sys.version_info.major}.{sys.version_info.minor}{version}"
+    installed = tmp_path / "env" / "lib" / ours / "site-packages"
+    installed.mkdir(parents=True)
+    if own:
+        (installed / "orjson").mkdir()
+    lend_packages(tmp_path, str(tmp_path / "env" / "bin" / "python"))
+    assert (tmp_path / "lib" / "orjson" / "__init__.py").is_file() is lent
 
 
 def test_the_log_rotates_by_size_and_stamps_each_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -18,6 +19,7 @@ from modelyard.iam.claims import Claims
 from modelyard.packages.catalogue import engine_runtimes
 from modelyard.packages.creation import NewModel, check_creation, version_order
 from modelyard.packages.engines import engine_named
+from modelyard.packages.environments.manifest import read_environment
 from modelyard.packages.published import Overrides
 from modelyard.steps import Step
 from modelyard.store import events
@@ -158,7 +160,13 @@ async def show_model(
         model = await store.find_model(session, claims.project_id or "", model_id)
     if model is None:
         raise _not_found(model_id)
-    return wire.model_details(model)
+    folder = context.settings.environments_dir
+    own = (
+        await asyncio.to_thread(read_environment, folder, model.environment)
+        if model.environment
+        else None
+    )
+    return wire.model_details(model, own)
 
 
 @router.get("/{model_id}/events")

@@ -7,8 +7,11 @@ Members that clients decode as JSON text (``apis``, ``config``, ``model_metrics`
 from __future__ import annotations
 
 import json
+import platform
 from typing import Any
 
+from modelyard.packages.environments.manifest import Environment
+from modelyard.packages.environments.relaxing import KINDS
 from modelyard.store.tables.model import Model, ModelEvent
 
 Document = dict[str, Any]
@@ -45,8 +48,12 @@ def model_summary(model: Model) -> Document:
     }
 
 
-def model_details(model: Model) -> Document:
-    """One model, whole. ``failed_reason`` (ours) says why a failed one failed."""
+def model_details(model: Model, own: Environment | None = None) -> Document:
+    """One model, whole.
+
+    Ours: ``failed_reason`` says why a failed one failed, ``findings`` where it differs from what
+    its package asks for, ``environment`` what it runs in (``own``, unless that is the platform's).
+    """
     details = model_summary(model) | {
         "runtime": model.runtime,
         "source_location": model.source_location,
@@ -67,10 +74,23 @@ def model_details(model: Model) -> Document:
         "model_algorithm": model.model_algorithm,
         "cmd": "",
         "failed_reason": model.failed_reason,
+        "findings": model.findings,
+        "environment": _environment(model, own),
     }
     if model.health:
         details["health"] = model.health
     return details
+
+
+def _environment(model: Model, own: Environment | None) -> Document:
+    """``digest`` is empty for the platform's own environment, which has no lock."""
+    return {
+        "digest": model.environment,
+        "python": own.python if own else platform.python_version(),
+        "policy": own.policy if own else "",
+        "lock": list(own.lock) if own else [],
+        "relaxations": [one["says"] for one in model.findings if one.get("kind") in KINDS],
+    }
 
 
 def event_document(event: ModelEvent) -> Document:

@@ -74,6 +74,8 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
         return bad_request(str(error))
     try:
         result = predict(data)
+    except BadRequest as error:
+        return bad_request(str(error))
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)

@@ -433,7 +433,7 @@ async def test_bad_queries_are_refused_by_name(me: Caller, query: str, field: st
 
 async def test_runtimes(me: Caller) -> None:
     found = (await me.call("GET", me.url("/ai-engine-runtimes?limit=2&offset=1"))).json()
-    assert (found["count"], found["total_count"]) == (2, 8)
+    assert (found["count"], found["total_count"]) == (2, 12)
     for engine in found["engine_runtimes"]:
         lengths = {len(value) for value in engine.values() if isinstance(value, list)}
         assert len(lengths) == 1

@@ -70,6 +70,7 @@ ROWS: dict[str, str] = {
     "ml-wrapped": "ML: rows are wrapped as they were asked",
     "ml-meta": "meta is echoed",
     "no-script": "Scikit_Learn, XGBoost without a script: [{predictresult}]",
+    "no-script-ours": "ONNX, Pickle, Joblib without a script (ours)",
     # §9: the survey
     "no-super": "super().__init__ is never called",
     "grandparent-init": "the grandparent's __init__ with (model_name, model_path)",

@@ -41,7 +41,8 @@ class Story:
     """One package. ``weights`` makes its model files in the folder ``model/`` it is given.
 
     ``import_fails``, ``start_fails``: words of the reason where that is how it must end.
-    ``logged``: words that its log must hold. ``warned``: words of its model's events.
+    ``logged``: words that its log must hold. ``warned``: words of its model's events. ``unless``,
+    ``needs``: an engine without which, and only with which, it can be shown.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Story:
     logged: Sequence[str] = ()
     warned: Sequence[str] = ()
     unless: str = ""
+    needs: str = ""
 
 
 def written(name: str, content: bytes) -> Callable[[Path], None]:
@@ -80,6 +82,33 @@ def tree(name: str) -> Callable[[Path], None]:
         joblib.dump(estimator, model / name)
 
     return write
+
+
+def sums(model: Path) -> None:
+    """An ONNX graph over two columns: ``y = 2 a + 2 b + 1``."""
+    from onnx import TensorProto, helper
+
+    def column(name: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 1])
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["a", "two"], ["a2"]),
+            helper.make_node("Mul", ["b", "two"], ["b2"]),
+            helper.make_node("Add", ["a2", "b2"], ["ab"]),
+            helper.make_node("Add", ["ab", "one"], ["y"]),
+        ],
+        "sums",
+        [column("a"), column("b")],
+        [column("y")],
+        [
+            helper.make_tensor("two", TensorProto.FLOAT, [], [2.0]),
+            helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
+        ],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    content = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    (model / "sums.onnx").write_bytes(content)
 
 
 def picture(width: int, height: int) -> bytes:
@@ -165,6 +194,28 @@ STORIES = (
             Call(body={"req_data": [[1, 2]]}, path="/batch", status=404, says="ModelArts.4204"),
         ],
         tree("any.pkl"),
+    ),
+    Story(
+        "onnx",
+        ["no-script-ours"],
+        [
+            Call({"y": [[7.0], [11.0]]}, body={"a": [[1], [2]], "b": [[2], [3]]}),
+            Call(
+                {"meta": 1, "data": {"resp_data": [{"y": [7.0]}]}},
+                body={"meta": 1, "data": {"req_data": [{"b": 2, "a": 1}]}},
+            ),
+            Call({"predictions": [{"y": [1.0]}]}, body={"instances": [{"a": 0, "b": 0}]}),
+            Call(body={"a": [[1]]}, status=400, says="the inputs b are missing"),
+            Call(body={"a": [[1]], "b": ["x"]}, status=400, says="b cannot be read as float32"),
+        ],
+        sums,
+        needs="onnxruntime",
+    ),
+    Story(
+        "joblib_any",
+        ["no-script-ours"],
+        [Call({"resp_data": [{"predictresult": 1}]}, body={"req_data": [{"x": 3, "y": 1}]})],
+        tree("any.joblib"),
     ),
     Story(
         "boosted",

@@ -32,6 +32,8 @@ def test_every_package_has_a_story() -> None:
 def test_a_package_runs_as_it_did(stack: Stack, story: Story, tmp_path: Path) -> None:
     if story.unless and importlib.util.find_spec(story.unless):
         pytest.skip(f"{story.unless} is installed here; this shows what happens without")
+    if story.needs and not importlib.util.find_spec(story.needs):
+        pytest.skip(f"NOT SHOWN: {story.needs} is not installed")
     model = _imported(stack, story, tmp_path)
     if story.import_fails:
         assert model["model_status"] == "failed"

@@ -85,6 +85,11 @@ def package_folder(source: str) -> Path:
     folder = Path(source).expanduser().resolve()
     if folder.name == "model" and (folder / "config.json").is_file():
         return folder.parent
+    if folder.is_file():
+        raise CliError(
+            f"{folder} is a file, not a folder.",
+            "Unpack archives first, and name the folder that holds `model/`.",
+        )
     if not folder.is_dir():
         raise CliError(
             f"The folder {folder} does not exist.", "Name a folder that holds `model/config.json`."

@@ -25,7 +25,7 @@ from modelyard.objects.transfer import Limits
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import LARGEST, ConfigResult, check_config, parse_config
 from modelyard.packages.engines import Engine, engine_named
-from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder
+from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder, not_a_folder
 from modelyard.packages.published import InForce, Overrides, in_force
 from modelyard.packages.requirements import unmet
 from modelyard.settings import Settings
@@ -193,6 +193,8 @@ class ModelImporter:
 
     async def _no_model(self, source: ObjectPath) -> Problem:
         found = await self._objects.list(source, 1000)
+        if not found and await self._objects.exists(source):
+            return not_a_folder(str(source))
         if not found:
             reason, remedy = f"{source} does not exist", "Upload the package first."
             return Problem("source_location", reason, remedy, code="3551")

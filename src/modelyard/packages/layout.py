@@ -10,6 +10,7 @@ from modelyard.packages.engines import Engine
 
 CONFIG = "config.json"
 SCRIPT = "customize_service.py"
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,16 @@ def check_layout(
     if has_script and engine.marker and not any(f.endswith(engine.marker) for f in files):
         warnings.append(f"model/ holds no {engine.marker}; the script must find its own model")
     return Layout(tuple(problems), tuple(warnings))
+
+
+def not_a_folder(source: str) -> Problem:
+    """The problem of a source that is an object, for example an archive."""
+    reason = f"{source} is a file and no folder"
+    if source.lower().endswith(ARCHIVES):
+        remedy = "Unpack it and upload the folder that holds model/: archives are not opened."
+    else:
+        remedy = "Name the folder that contains model/."
+    return Problem("source_location", reason, remedy, code="3017")
 
 
 def no_model_folder(names: Collection[str]) -> Problem:

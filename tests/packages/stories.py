@@ -392,7 +392,7 @@ STORIES = (
         start_fails="several service classes (First, Second)",
     ),
     Story("weightless", ["weights-none"], start_fails="IsADirectoryError"),
-    Story("not_json", ["config-not-json"], import_fails="line 3, column 30"),
+    Story("not_json", ["config-not-json"], import_fails="line 3, column 31"),
     Story("not_utf8", ["config-not-utf8"], import_fails="not UTF-8 (line 2"),
 )
 

@@ -12,6 +12,7 @@ import typer
 from modelyard.cli.client import Client, connected
 from modelyard.cli.documents import Document, moment
 from modelyard.cli.failures import CliError
+from modelyard.cli.findings import show_findings
 from modelyard.cli.names import find_model, version_key
 from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOption
 from modelyard.cli.output import note, progress, show_facts, show_json, show_table
@@ -220,6 +221,7 @@ def _show_model(model: Document, json: bool) -> None:
             "description": model.text("description"),
         }
     )
+    show_findings(model.parts("findings"))
 
 
 @app.command()

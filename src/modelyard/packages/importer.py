@@ -24,6 +24,13 @@ from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import LARGEST, ConfigResult, check_config, parse_config
+from modelyard.packages.doctor import (
+    Finding,
+    available_here,
+    examine,
+    python_here,
+    read_package,
+)
 from modelyard.packages.engines import Engine, engine_named
 from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder, not_a_folder
 from modelyard.packages.published import InForce, Overrides, in_force
@@ -61,6 +68,7 @@ class Package:
     content: InForce
     size: int
     warnings: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 class ModelImporter:
@@ -183,7 +191,8 @@ class ModelImporter:
         result = await asyncio.to_thread(_read_config, aside / "model" / CONFIG, order.said)
         content = _agreeing(result, engine, order.said)
         warnings = (*layout.warnings, *result.warnings, *_differences(content))
-        return Package(content, report.size, warnings)
+        findings = await asyncio.to_thread(_findings, aside)
+        return Package(content, report.size, warnings, findings)
 
     async def _fetch_script(self, script: ObjectPath, target: Path) -> None:
         if not script.key.endswith(".py"):
@@ -221,6 +230,8 @@ class ModelImporter:
             model.config = content.config
             model.size = package.size
             model.package_dir = str(final)
+            told = [one.document() for one in package.findings]
+            model.findings = [*(model.findings or []), *told]
             for warning in package.warnings:
                 add_event(session, order.model_id, now, f"{order.label} warning: {warning}.")
             size = f"{order.label} model size is {package.size} bytes"
@@ -244,6 +255,11 @@ class ModelImporter:
             # Half copies, and packages of models whose deletion was cut short.
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _findings(folder: Path) -> tuple[Finding, ...]:
+    """What reading the package tells; nothing of it runs."""
+    return examine(read_package(folder), python=python_here(), available=available_here)
 
 
 def _read_config(path: Path, said: Overrides) -> ConfigResult:

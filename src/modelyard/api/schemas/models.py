@@ -46,7 +46,11 @@ def model_summary(model: Model) -> Document:
 
 
 def model_details(model: Model) -> Document:
-    """One model, whole. ``failed_reason`` (ours) says why a failed one failed."""
+    """One model, whole.
+
+    Ours: ``failed_reason`` says why a failed one failed, ``findings`` what its package may stumble
+    over here and how to mend it.
+    """
     details = model_summary(model) | {
         "runtime": model.runtime,
         "source_location": model.source_location,
@@ -67,6 +71,7 @@ def model_details(model: Model) -> Document:
         "model_algorithm": model.model_algorithm,
         "cmd": "",
         "failed_reason": model.failed_reason,
+        "findings": model.findings,
     }
     if model.health:
         details["health"] = model.health

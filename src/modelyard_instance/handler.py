@@ -69,7 +69,7 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
             return unknown_api("/batch")
         predict = service.batch_inference
     try:
-        data, request = _data(service, more, body)
+        data, request = request_data(service, more, body)
     except BadRequest as error:
         return bad_request(str(error))
     try:
@@ -89,7 +89,7 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     return Answer(content, 200, kind)
 
 
-def _data(
+def request_data(
     service: SingleNodeService, more: Mapping[str, Any], body: bytes
 ) -> tuple[object, object]:
     """``data`` for the script, and the parsed request. Raises ``BadRequest``."""

@@ -18,14 +18,12 @@ from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOpt
 from modelyard.cli.output import note, progress, show_facts, show_json, show_table
 from modelyard.cli.transfer import is_remote, open_store, remote
 from modelyard.cli.waits import Wait, wait_for_model
+from modelyard.packages.layout import NOT_PACKAGED
 
 app = typer.Typer(no_args_is_help=True, help="Import and look after models.")
 
 BUCKET = "models"
 """Bucket of ``model import FOLDER``: ``obs://models/<project_id>/<name>/<version>-<random>/``."""
-
-# What never belongs to a package, though it often lies beside one.
-_NOT_UPLOADED = ("__pycache__", ".git", ".venv", ".ipynb_checkpoints")
 
 
 @app.command("import")
@@ -147,7 +145,7 @@ def upload_package(
     earlier import left, stay as they are.
     """
     location = f"obs://{BUCKET}/{project_id}/{name}/{version}-{secrets.token_hex(4)}/"
-    open_store(home).put_folder(folder / "model", remote(f"{location}model"), _NOT_UPLOADED)
+    open_store(home).put_folder(folder / "model", remote(f"{location}model"), NOT_PACKAGED)
     return location
 
 

@@ -10,6 +10,8 @@ from modelyard.packages.engines import Engine
 
 CONFIG = "config.json"
 SCRIPT = "customize_service.py"
+NOT_PACKAGED = ("__pycache__", ".git", ".venv", ".ipynb_checkpoints")
+"""What often lies beside a package's files and never belongs to it."""
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 

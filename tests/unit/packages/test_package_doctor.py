@@ -189,6 +189,15 @@ def test_files(files: dict[str, str], kind: str, level: str, where: str, says: s
     assert says in found.says
 
 
+def test_what_a_default_handler_needs_is_named() -> None:
+    bare = Package(
+        {"config.json": 1, "net.onnx": 1}, b'{"model_type": "onnx", "model_algorithm": "nlp"}'
+    )
+    (found,) = look(bare)
+    assert (found.kind, "need onnxruntime" in found.says) == ("import", True)
+    assert look(bare, ("onnxruntime",)) == []
+
+
 def test_what_fits_is_not_told() -> None:
     script = """
 import cv2, sklearn, helper, torch
@@ -224,6 +233,8 @@ def test_reading_is_bounded_and_follows_no_link(tmp_path: Path) -> None:
     (model / "deep.py").write_text("x = " + "-" * 100_000 + "1")
     (model / "zero.py").write_bytes(b"x = 1\x00")
     (model / "link.py").symlink_to("/etc/passwd")
+    (model / "__pycache__").mkdir()
+    (model / "__pycache__" / "bad.py").write_text("x = (")
     one = read_package(tmp_path)
     assert one.skipped == ("huge.py",)
     assert "link.py" not in one.files

@@ -37,6 +37,8 @@ _BROUGHT = {
     "Scikit_Learn": ("sklearn", "joblib", "numpy", "scipy"),
     "XGBoost": ("xgboost", "sklearn", "joblib", "numpy", "scipy"),
 }
+# What runs a package without a script.
+_HANDLERS = {"ONNX": "onnxruntime", "TensorFlow": "tensorflow", "Scikit_Learn": "sklearn"}
 
 
 def check_imports(
@@ -47,6 +49,7 @@ def check_imports(
         *_hidden(package),
         *_twice(package),
         *_missing(package, config, available),
+        *_handler(package, config, available),
     ]
 
 
@@ -107,6 +110,20 @@ def _missing(
             says = f"{top} is imported, and neither installed nor among the dependencies"
             fix = f'Add {{"package_name": "{wanted}"}} to dependencies[].packages.'
             yield Finding("import", Level.WARNING, source.at(node), says, fix)
+
+
+def _handler(
+    package: Package, config: ModelConfig | None, available: Available
+) -> Iterator[Finding]:
+    """What the default handler of a package without a script needs."""
+    engine = config.model_type if config else ""
+    wanted = _HANDLERS.get(engine)
+    if package.script is not None or wanted is None or available(wanted):
+        return
+    if _plain(wanted) not in _declared(config):
+        says = f"{engine} models without a script need {wanted}, which is not installed"
+        fix = f'Add {{"package_name": "{wanted}"}} to dependencies[].packages.'
+        yield Finding("import", Level.WARNING, "model/config.json: dependencies", says, fix)
 
 
 def _within(top: str, package: Package) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelyard.packages.config_json import LARGEST
-from modelyard.packages.layout import CONFIG, SCRIPT
+from modelyard.packages.layout import CONFIG, NOT_PACKAGED, SCRIPT
 
 MOST_FILES = 20_000
 _LARGEST_SOURCE = 256 * 1024
@@ -69,7 +69,8 @@ def read_package(folder: Path) -> Package:
     """The package whose ``model/`` lies in ``folder``. Raises ``OSError``; follows no link."""
     model = folder / "model"
     files: dict[str, int] = {}
-    for at, _, names in os.walk(model):
+    for at, folders, names in os.walk(model):
+        folders[:] = [one for one in folders if one not in NOT_PACKAGED]
         for name in names:
             path = Path(at) / name
             if len(files) < MOST_FILES and not path.is_symlink() and path.is_file():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +111,31 @@ def sums(model: Path) -> None:
     opset = [helper.make_opsetid("", 17)]
     content = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
     (model / "sums.onnx").write_bytes(content)
+
+
+def state_dict(model: Path) -> None:
+    """Weights of the network in ``torch_net``: x -> (x0, x0 + x1)."""
+    import torch  # type: ignore[import-not-found, unused-ignore]
+
+    weights = {
+        "line.weight": torch.tensor([[1.0, 0.0], [1.0, 1.0]]),
+        "line.bias": torch.zeros(2),
+    }
+    torch.save(weights, model / "net.pth")
+
+
+def saved_model(model: Path) -> None:
+    """A SavedModel that doubles a column; in a process of its own, since it is slow to import."""
+    script = (
+        "import sys, tensorflow as tf\n"
+        "module = tf.Module()\n"
+        "module.factor = tf.Variable(2.0)\n"
+        "@tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, name='x')])\n"
+        "def double(x):\n"
+        "    return {'y': x * module.factor}\n"
+        "tf.saved_model.save(module, sys.argv[1], signatures=double)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(model)], check=True)
 
 
 def picture(width: int, height: int) -> bytes:
@@ -280,6 +307,34 @@ STORIES = (
         ["engine-missing", "default-inference-tf"],
         start_fails="needs the package 'tensorflow', which is not installed",
         unless="tensorflow",
+    ),
+    Story(
+        "torch_net",
+        ["base-pt", "answer-tensor", "default-inference-pt", "plain-siblings"],
+        [
+            Call({"logits": [[1.0, 3.0]], "label": 1, "shape": [1, 2]}, body={"x": [1, 2]}),
+            Call(body={"x": ["a"]}, status=500, says="ValueError"),
+        ],
+        state_dict,
+        needs="torch",
+    ),
+    Story(
+        "saved_model",
+        ["no-script-ours", "default-inference-tf"],
+        [
+            Call({"y": [[2.0], [4.0]]}, body={"x": [[1], [2]]}),
+            Call({"predictions": [{"y": [6.0]}]}, body={"instances": [{"x": 3}]}),
+            Call(body={"x": [1]}, status=400, says="has the shape [1]"),
+        ],
+        saved_model,
+        needs="tensorflow",
+    ),
+    Story(
+        "saved_model_script",
+        ["base-tf", "default-inference-tf", "answer-list"],
+        [Call([2.0, 5.0], body={"values": [1, 2.5]})],
+        saved_model,
+        needs="tensorflow",
     ),
     Story(
         "mxnet",

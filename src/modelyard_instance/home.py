@@ -15,6 +15,7 @@ import ctypes
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,14 +34,17 @@ _MS_NOSUID, _MS_NODEV = 1 << 1, 1 << 2
 logger = logging.getLogger(__name__)
 
 
-def show_package_at_home(spec: Spec, folder: Path) -> bool:
+def show_package_at_home(spec: Spec) -> bool:
     """Make ``spec.package_dir`` reachable as ``/home/mind`` for this process; whether it is.
 
-    ``folder`` is the instance's own. To be called before the package is imported, before threads
-    start and before privileges are dropped. Never raises: where the machine allows neither way, a
-    package whose texts name ``/home/mind`` gets a warning in its log, and no path is rewritten.
-    Without root only such a package is given a user namespace at all.
+    To be called before the package is imported, before threads start and, best, before privileges
+    are dropped; harmless when somebody has called it already. Never raises: where the machine
+    allows neither way, a package whose texts name ``/home/mind`` gets a warning in its log, and no
+    path is rewritten. Without root only such a package is given a user namespace at all.
     """
+    with contextlib.suppress(OSError):
+        if (HOME / "mind").samefile(spec.package_dir):
+            return True
     wanted = names_home(spec.model_dir)
     root = os.geteuid() == 0
     if sys.platform != "linux" or not (wanted or root):
@@ -50,7 +54,7 @@ def show_package_at_home(spec: Spec, folder: Path) -> bool:
             _unshare(_CLONE_NEWNS)
         else:
             _unshare_as_user()
-        _arrange(Path(spec.package_dir), folder / "home")
+        _arrange(Path(spec.package_dir))
         if not root:
             _give_up_rights()
     except OSError as error:
@@ -84,12 +88,21 @@ def _texts(model_dir: Path) -> Iterator[Path]:
                 yield Path(at) / name
 
 
-def _arrange(package: Path, aside: Path) -> None:
-    """Build the new ``/home`` at ``aside`` and move it into place. Raises ``OSError``."""
+def _arrange(package: Path) -> None:
+    """Build the new ``/home`` in a folder aside and move it into place. Raises ``OSError``."""
     home = HOME.resolve(strict=True)
-    aside.mkdir(exist_ok=True)
     # Nothing that is mounted from here on reaches the rest of the machine.
     _mount(None, Path("/"), None, _MS_REC | _MS_PRIVATE, None)
+    aside = Path(tempfile.mkdtemp(prefix="modelyard-home-"))
+    try:
+        _build(home, package, aside)
+    finally:
+        # Empty again: what was mounted on it has been moved.
+        with contextlib.suppress(OSError):
+            aside.rmdir()
+
+
+def _build(home: Path, package: Path, aside: Path) -> None:
     _mount("tmpfs", aside, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
     for there in home.iterdir():
         if there.name not in ("mind", "work"):

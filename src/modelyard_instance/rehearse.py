@@ -78,7 +78,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     spec = read_spec(arguments.dir)
-    show_package_at_home(spec, arguments.dir)
+    show_package_at_home(spec)
     work = arguments.dir / "work"
     work.mkdir(exist_ok=True)
     os.chdir(work)

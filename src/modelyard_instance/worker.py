@@ -47,7 +47,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=arguments.channel))
     spec = read_spec(arguments.dir)
-    show_package_at_home(spec, arguments.dir)
+    show_package_at_home(spec)
     # After whatever changes our rights: the kernel forgets it then.
     _die_with(arguments.front)
     os.chdir(arguments.dir / "work")

@@ -20,18 +20,19 @@ import ctypes, json, logging, os, sys
 from pathlib import Path
 from modelyard_instance.home import show_package_at_home
 from modelyard_instance.spec import Spec
-package, folder, uid = sys.argv[1:]
+package, uid = sys.argv[1:]
 logging.basicConfig(format="%(message)s")
 if uid != "0":
     os.setgroups([]); os.setgid(int(uid)); os.setuid(int(uid))
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as a process that was never root
+    ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # no new privileges
 if os.environ.get("FORBID"):
     import modelyard_instance.home as home
     def forbidden(flags):
         raise PermissionError(1, "unshare: Operation not permitted")
     home._unshare = forbidden
 spec = Spec("i", "s", "p", "m", "n", "0.0.1", "PyTorch", package)
-shown = show_package_at_home(spec, Path(folder))
+shown = show_package_at_home(spec) and show_package_at_home(spec)
 home = Path("/home/mind/model")
 print(json.dumps({
     "shown": shown,
@@ -47,16 +48,16 @@ def _look(package: Path, *, uid: int = 0, **env: str) -> tuple[dict[str, object]
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         shutil.copytree(package, top / "package" / "model")
-        (top / "instance").mkdir()
         for one in (top, *top.rglob("*")):
             os.chown(one, uid or os.getuid(), -1)
         done = subprocess.run(
-            [sys.executable, "-c", _LOOK, str(top / "package"), str(top / "instance"), str(uid)],
-            env={**os.environ, **env},
+            [sys.executable, "-c", _LOOK, str(top / "package"), str(uid)],
+            env={**os.environ, "TMPDIR": str(top), **env},
             capture_output=True,
             text=True,
             check=False,
         )
+        assert [one.name for one in top.iterdir()] == ["package"]
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)
     return found, done.stderr

@@ -223,7 +223,7 @@ STORIES = (
         tree("any.pkl"),
     ),
     Story(
-        "onnx",
+        "onnx_sums",
         ["no-script-ours"],
         [
             Call({"y": [[7.0], [11.0]]}, body={"a": [[1], [2]], "b": [[2], [3]]}),
@@ -337,7 +337,7 @@ STORIES = (
         needs="tensorflow",
     ),
     Story(
-        "mxnet",
+        "mxnet_labels",
         ["base-mxnet", "import-mms", "engine-missing", "answer-list", "path-directory"],
         [
             Call(
@@ -353,12 +353,12 @@ STORIES = (
         ],
     ),
     Story(
-        "caffe",
+        "caffe_net",
         ["base-caffe", "engine-missing"],
         [Call(body={"x": 1}, status=500, says="Net needs the package 'caffe'", unless="caffe")],
     ),
     Story(
-        "spark",
+        "spark_clicks",
         ["base-spark", "path-spark", "engine-missing", "json-text"],
         [
             Call(

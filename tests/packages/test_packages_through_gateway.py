@@ -24,6 +24,17 @@ def test_every_row_has_a_package() -> None:
     assert set(ROWS) - shown == set(), "no story shows these rows"
 
 
+def test_no_package_passes_for_an_engine() -> None:
+    # This folder is on the tests' path: a package called mxnet could be imported as mxnet.
+    engines = {
+        name
+        for one in (*STORIES, *(c for s in STORIES for c in s.calls))
+        for name in (one.unless, getattr(one, "needs", ""))
+        if name
+    }
+    assert engines & {one.name for one in STORIES} == set()
+
+
 def test_every_package_has_a_story() -> None:
     assert {one.parent.name for one in FOLDER.glob("*/model")} == {one.name for one in STORIES}
 

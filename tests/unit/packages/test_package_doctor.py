@@ -150,6 +150,7 @@ def test_a_broken_config_says_where() -> None:
         ),
         ({"random.py": ""}, "shadow", "warning", "model/random.py", "hides the standard"),
         ({"model_service/__init__.py": ""}, "shadow", "error", "model_service/", "base classes"),
+        ({"torch/__init__.py": ""}, "shadow", "warning", "model/torch/", "hides the library torch"),
         ({"log.py": ""}, "shadow", "note", "model/log.py", "instead of the platform's"),
         ({"a.py": "import nowhere"}, "import", "warning", "model/a.py:1", "neither installed"),
         (

@@ -46,14 +46,16 @@ def check_imports(
 ) -> list[Finding]:
     """Imports that nothing provides, modules that hide others, modules that are loaded twice."""
     return [
-        *_hidden(package),
+        *_hidden(package, config),
         *_twice(package),
         *_missing(package, config, available),
         *_handler(package, config, available),
     ]
 
 
-def _hidden(package: Package) -> Iterator[Finding]:
+def _hidden(package: Package, config: ModelConfig | None) -> Iterator[Finding]:
+    declared = _declared(config)
+    brought = _BROUGHT.get(config.model_type, ()) if config else ()
     for name, place in package.siblings.items():
         where = f"model/{place}"
         if name in ("model_service", "mms", "modelyard_instance"):
@@ -67,6 +69,10 @@ def _hidden(package: Package) -> Iterator[Finding]:
         elif name in sys.stdlib_module_names and name != "customize_service":
             says = f"hides the standard library's {name} from everything in the model's process"
             yield Finding("shadow", Level.WARNING, where, says, f"Rename it, to my_{name} perhaps.")
+        elif name in brought or _distribution(name) in declared:
+            says = f"hides the library {name}, which is installed as well"
+            fix = "Rename it, or leave the dependency out."
+            yield Finding("shadow", Level.WARNING, where, says, fix)
 
 
 def _twice(package: Package) -> Iterator[Finding]:

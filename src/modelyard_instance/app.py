@@ -24,6 +24,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _LEAST_HELD = 64 * 1024 * 1024
+_BATCH = "/batch"
+_POST_ONLY = frozenset({"POST"})
 
 
 class _Refused(Exception):
@@ -103,8 +105,13 @@ class App:
 
     async def _predict(self, path: str, scope: Scope, receive: Receive) -> Reply:
         methods = self._apis.get(path)
+        hook = ""
         if methods is None:
-            methods = self._apis.get(normal_url(path))
+            url = normal_url(path)
+            methods = self._apis.get(url)
+            if methods is None and url == _BATCH:
+                # Only the worker knows whether the script has the hook (models.md §4.2).
+                methods, hook = _POST_ONLY, "batch"
             if methods is None:
                 return replies.unknown_api(path)
         method: str = scope["method"]
@@ -124,8 +131,8 @@ class App:
         if method == "POST" and not body and not parts:
             return replies.empty()
         header = b""
-        if query or parts is not None:
-            more: dict[str, object] = {}
+        if query or parts is not None or hook:
+            more: dict[str, object] = {"hook": hook} if hook else {}
             if query:
                 more["query"] = query
             if parts is not None:

@@ -3,7 +3,8 @@
 ========================  ==============================================================
 front to worker           ``{}`` or nothing: a JSON body; ``query``: ``{name: text}``;
                           ``parts``: ``[[field, filename | null, type, size], …]`` of a form
-                          whose contents lie in the body one behind the other
+                          whose contents lie in the body one behind the other; ``hook``:
+                          ``"batch"`` for the script's ``batch_inference``
 worker to front, first    ``{"event": "ready"}`` or ``{"event": "failed", "message": …}``
 worker to front, then     nothing: 200 and JSON; else ``status`` and ``type``
 ========================  ==============================================================

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from modelyard_instance.codec import encode
 from modelyard_instance.services import SingleNodeService
@@ -52,14 +54,28 @@ def bad_request(reason: str) -> Answer:
     return Answer(encode({"error_code": "ModelArts.4105", "error_msg": message}), 400)
 
 
+def unknown_api(path: str) -> Answer:
+    """404 ModelArts.4204 (inference.md §1.6)."""
+    message = f"The model has no api {path!r}, and its script no batch_inference."
+    return Answer(encode({"error_code": "ModelArts.4204", "error_msg": message}), 404)
+
+
 def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     """Answer one request; whatever the script raises becomes an answer, and goes to the log."""
+    more = json.loads(header) if header else {}
+    predict: Callable[[Any], Any] = service.inference
+    if more.get("hook") == "batch":
+        if not hasattr(service, "batch_inference"):
+            return unknown_api("/batch")
+        predict = service.batch_inference
     try:
-        data, request = _data(service, header, body)
+        data, request = request_data(service, more, body)
     except BadRequest as error:
         return bad_request(str(error))
     try:
-        result = service.inference(data)
+        result = predict(data)
+    except BadRequest as error:
+        return bad_request(str(error))
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
@@ -73,9 +89,10 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     return Answer(content, 200, kind)
 
 
-def _data(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
+def request_data(
+    service: SingleNodeService, more: Mapping[str, Any], body: bytes
+) -> tuple[object, object]:
     """``data`` for the script, and the parsed request. Raises ``BadRequest``."""
-    more = json.loads(header) if header else {}
     query = more.get("query", {})
     if "parts" in more:
         if service.raw_text:

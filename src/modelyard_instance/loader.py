@@ -12,20 +12,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from modelyard_instance.defaults import default_handler
 from modelyard_instance.metrics import MetricsManager
-from modelyard_instance.services import (
-    DefaultService,
-    SingleNodeService,
-    XgSklServingBaseService,
-)
+from modelyard_instance.services import SingleNodeService, XgSklServingBaseService
 from modelyard_instance.spec import Spec
-from modelyard_instance.weights import WeightsMissing, model_path
+from modelyard_instance.weights import WeightsMissing, is_there, model_path
 
 SCRIPT = "customize_service"
 # The folder is called model/, but many packages have a module of that name inside.
 _PACKAGE = "modelyard_package"
 _OURS = ("modelyard_instance", "model_service", "mms")
-_WITHOUT_SCRIPT = ("scikit_learn", "xgboost")
 
 
 class BadPackage(Exception):
@@ -41,12 +37,13 @@ def load(spec: Spec) -> SingleNodeService:
     path = model_path(spec.model_type, folder)
     if (folder / f"{SCRIPT}.py").is_file():
         chosen = choose_class(import_script(folder))
-    elif spec.model_type.lower() in _WITHOUT_SCRIPT:
-        chosen = DefaultService
-        if not Path(path).is_file():
-            raise WeightsMissing(f"{folder} holds neither {SCRIPT}.py nor a model file")
     else:
-        raise BadPackage(f"{folder} has no {SCRIPT}.py, which a {spec.model_type} model needs")
+        handler = default_handler(spec.model_type)
+        if handler is None:
+            raise BadPackage(f"{folder} has no {SCRIPT}.py, which a {spec.model_type} model needs")
+        if not is_there(spec.model_type, path):
+            raise WeightsMissing(f"{folder} holds neither {SCRIPT}.py nor a model file")
+        chosen = handler
     MetricsManager.expect(spec.model_name)
     service = construct(chosen, spec.model_name, path, spec.model_type)
     service.warm_up()

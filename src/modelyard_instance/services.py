@@ -218,7 +218,16 @@ class SparkServingBaseService(RawTextService):
 
 
 class DefaultService(XgSklServingBaseService):
-    """Serves a scikit-learn or XGBoost package that brings no script (models.md §9)."""
+    """Serves an estimator, or any object with ``predict``, that brings no script (models.md §9)."""
+
+    def warm_up(self) -> None:
+        super().warm_up()
+        if not callable(getattr(self.model, "predict", None)):
+            kind = type(self.model)
+            raise TypeError(
+                f"{self.model_path} holds a {kind.__module__}.{kind.__qualname__}, which has no "
+                "method predict: add a customize_service.py that knows how to use it"
+            )
 
     def _postprocess(self, data: Data) -> Data:
         return [{"predictresult": value} for value in data]

@@ -13,7 +13,13 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "pytorch": (".pth", ".pt", ".tar", ".pkl", ".bin", ".ckpt"),
     "scikit_learn": (".m", ".pkl", ".pickle", ".joblib", ".sav", ".model"),
     "xgboost": (".m", ".pkl", ".pickle", ".joblib", ".model", ".ubj", ".bst", ".json"),
+    # Ours.
+    "onnx": (".onnx",),
+    "pickle": (".pkl", ".pickle", ".m", ".model"),
+    "joblib": (".joblib", ".pkl", ".pickle", ".m", ".model"),
+    "safetensors": (".safetensors",),
 }
+_SAVED_MODEL = "saved_model.pb"
 _BOOSTER = (".json", ".ubj", ".bst", ".model")
 _NO_WEIGHTS = ("config.json",)
 
@@ -58,6 +64,13 @@ def model_path(model_type: str, model_dir: Path) -> str:
     if len(found) > 1:
         logger.warning("several model files, %s is taken out of %s", found[0], ", ".join(found))
     return str(model_dir / found[0])
+
+
+def is_there(model_type: str, path: str) -> bool:
+    """Whether ``path`` is a model that a default handler can load."""
+    if model_type.lower() in _SUFFIXES:
+        return Path(path).is_file()
+    return (Path(path) / _SAVED_MODEL).is_file()
 
 
 def load_estimator(model_type: str, path: str) -> Any:

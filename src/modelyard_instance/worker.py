@@ -2,9 +2,8 @@
 
 Loads the package, says ``ready`` or ``failed`` to the front, then answers one request after the
 other until the front hangs up. Standard library only (and ``orjson`` where it can be imported).
-The package is reached under ``spec.package_dir``; a runtime that can give a process its own view
-of the file system (containers, mount namespaces) may show it under ``/home/mind`` as well, where
-some packages look (models.md §9).
+The package is reached under ``spec.package_dir``, and under ``/home/mind`` where the machine allows
+it (``home``).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from pathlib import Path
 from modelyard_instance import shims
 from modelyard_instance.frames import Channel
 from modelyard_instance.handler import handle
+from modelyard_instance.home import show_package_at_home
 from modelyard_instance.loader import explain, load
 from modelyard_instance.spec import read_spec
 
@@ -45,14 +45,16 @@ def main() -> int:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--front", type=int, required=True)
     arguments = parser.parse_args()
-    _die_with(arguments.front)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=arguments.channel))
     spec = read_spec(arguments.dir)
+    show_package_at_home(spec)
+    # After whatever changes our rights: the kernel forgets it then.
+    _die_with(arguments.front)
     os.chdir(arguments.dir / "work")
     # ``-m`` put the current folder there; the package's files must not be shadowed by scratch ones.
     sys.path[:] = [one for one in sys.path if one not in ("", str(Path.cwd()))]
     sys.argv = ["modelyard_instance.worker"]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     shims.install()
     try:
         service = load(spec)

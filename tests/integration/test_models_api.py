@@ -431,9 +431,25 @@ async def test_bad_queries_are_refused_by_name(me: Caller, query: str, field: st
     assert field in response.json()["error_msg"]
 
 
+async def test_what_the_doctor_reads_is_kept_with_the_model(yard: Catalogue, me: Caller) -> None:
+    source = yard.package("bucket/sick", runtime="python3.6", tunable=True)
+    yard.write("bucket/sick/model/json.py", "raise SystemExit('never run me')\n")
+    model = await me.settled(await me.import_model(**body(source)))
+    assert model["model_status"] == "published"
+    found = {one["kind"]: one for one in model["findings"]}
+    assert list(found) == ["class", "typo", "shadow", "runtime", "unknown-key"]
+    assert found["typo"] == {
+        "kind": "typo",
+        "level": "warning",
+        "where": "model/config.json: apis[0].procotol",
+        "says": "'procotol' is misspelt",
+        "fix": "It is read as meant; write 'protocol'.",
+    }
+
+
 async def test_runtimes(me: Caller) -> None:
     found = (await me.call("GET", me.url("/ai-engine-runtimes?limit=2&offset=1"))).json()
-    assert (found["count"], found["total_count"]) == (2, 8)
+    assert (found["count"], found["total_count"]) == (2, 12)
     for engine in found["engine_runtimes"]:
         lengths = {len(value) for value in engine.values() if isinstance(value, list)}
         assert len(lengths) == 1

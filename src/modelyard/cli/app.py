@@ -9,6 +9,7 @@ import typer
 
 from modelyard import __version__
 from modelyard.cli import iam, models, obs, platform_commands, services
+from modelyard.cli.check import check
 from modelyard.cli.failures import CliError
 from modelyard.cli.output import say, show_failure
 from modelyard.cli.predict import predict
@@ -48,6 +49,7 @@ for _command in (
     platform_commands.token,
     quickstart,
     predict,
+    check,
     prove,
 ):
     app.command()(_command)

@@ -12,19 +12,18 @@ import typer
 from modelyard.cli.client import Client, connected
 from modelyard.cli.documents import Document, moment
 from modelyard.cli.failures import CliError
+from modelyard.cli.findings import show_findings
 from modelyard.cli.names import find_model, version_key
 from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOption
 from modelyard.cli.output import note, progress, show_facts, show_json, show_table
 from modelyard.cli.transfer import is_remote, open_store, remote
 from modelyard.cli.waits import Wait, wait_for_model
+from modelyard.packages.layout import NOT_PACKAGED
 
 app = typer.Typer(no_args_is_help=True, help="Import and look after models.")
 
 BUCKET = "models"
 """Bucket of ``model import FOLDER``: ``obs://models/<project_id>/<name>/<version>-<random>/``."""
-
-# What never belongs to a package, though it often lies beside one.
-_NOT_UPLOADED = ("__pycache__", ".git", ".venv", ".ipynb_checkpoints")
 
 
 @app.command("import")
@@ -93,6 +92,11 @@ def package_folder(source: str) -> Path:
     folder = Path(source).expanduser().resolve()
     if folder.name == "model" and (folder / "config.json").is_file():
         return folder.parent
+    if folder.is_file():
+        raise CliError(
+            f"{folder} is a file, not a folder.",
+            "Unpack archives first, and name the folder that holds `model/`.",
+        )
     if not folder.is_dir():
         raise CliError(
             f"The folder {folder} does not exist.", "Name a folder that holds `model/config.json`."
@@ -149,7 +153,7 @@ def upload_package(
     earlier import left, stay as they are.
     """
     location = f"obs://{BUCKET}/{project_id}/{name}/{version}-{secrets.token_hex(4)}/"
-    open_store(home).put_folder(folder / "model", remote(f"{location}model"), _NOT_UPLOADED)
+    open_store(home).put_folder(folder / "model", remote(f"{location}model"), NOT_PACKAGED)
     return location
 
 
@@ -227,6 +231,7 @@ def _show_model(model: Document, json: bool) -> None:
             "failed": model.text("failed_reason"),
         }
     )
+    show_findings(model.parts("findings"))
 
 
 def _environment(environment: Document) -> str:

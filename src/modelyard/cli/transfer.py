@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,15 +72,17 @@ class Store:
     def put_folder(self, source: Path, target: ObjectPath, leave_out: Sequence[str] = ()) -> int:
         """Upload every file below ``source``; returns how many.
 
-        What is named in ``leave_out`` is skipped. A folder without files is an error.
+        What is named in ``leave_out`` is skipped. A folder without files is an error, and so is
+        one that holds a link out of it, a pipe or a device: then nothing is uploaded.
         """
-        count = 0
-        for path in _files(source, leave_out):
-            self.put(path, target.child(path.relative_to(source).as_posix()))
-            count += 1
-        if count == 0:
+        found = list(islice(_files(source, leave_out), _LIMITS.files + 1))
+        if not found:
             raise CliError(f"The folder {source} holds no files.")
-        return count
+        if len(found) > _LIMITS.files:
+            raise CliError(f"The folder {source} holds more than {_LIMITS.files} files.")
+        for path in found:
+            self.put(path, target.child(path.relative_to(source).as_posix()))
+        return len(found)
 
     def get(self, source: ObjectPath, target: Path) -> None:
         """Download one object to the file ``target``, or into the folder ``target``."""
@@ -126,13 +130,30 @@ def _done(call: Coroutine[object, object, T]) -> T:
 
 
 def _files(folder: Path, leave_out: Sequence[str]) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name in leave_out:
-            continue
-        if path.is_dir():
-            yield from _files(path, leave_out)
-        elif path.is_file():
+    """The files below ``folder``. Raises ``CliError`` for what is none and what is not its own.
+
+    A link to a file of the folder counts as that file. Any other link may lead to something that
+    nobody meant to hand over, or round in a circle.
+    """
+    top = folder.resolve()
+    for at, folders, names in os.walk(folder):
+        folders[:] = sorted(one for one in folders if one not in leave_out)
+        for name in sorted(set(names) | {one for one in folders if (Path(at) / one).is_symlink()}):
+            if name in leave_out:
+                continue
+            path = Path(at) / name
+            if path.is_symlink() and not (path.is_file() and _inside(path, top)):
+                raise CliError(
+                    f"{path} is a link that leads to no file of its folder.",
+                    "Put a copy in its place.",
+                )
+            if not path.is_file():
+                raise CliError(f"{path} is no plain file.", "Remove it.")
             yield path
+
+
+def _inside(path: Path, top: Path) -> bool:
+    return path.resolve().is_relative_to(top)
 
 
 def open_store(home: Path | None) -> Store:

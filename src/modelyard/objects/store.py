@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 _RETRIES: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 _CHUNK = 4 * 1024 * 1024
+_NAMES_A_FILE = 3
+"""Folders count too, also empty ones: a tree of nothing else must end somewhere."""
+
+
+_NOT_PLAIN = "{} leads through a symbolic link, or is no plain file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +75,18 @@ class Objects:
             raise _translated(error, path) from error
         return Entry(path.key, meta["size"], int(meta["last_modified"].timestamp() * 1000))
 
-    async def list(self, prefix: ObjectPath, limit: int = 10_000) -> list[Entry]:
+    async def list(
+        self, prefix: ObjectPath, limit: int = 10_000, most: int | None = None
+    ) -> list[Entry]:
         """The first ``limit`` objects below a folder, at any depth, by key.
 
-        In a local folder links and devices are listed too, marked as what they are.
+        In a local folder links and devices are listed too, marked as what they are, and at most
+        ``most`` names are looked at (``local.walk``).
         """
         if self._folder is not None:
             bucket = self._folder / prefix.bucket
             return await asyncio.to_thread(
-                lambda: list(islice(local.walk(bucket, prefix.key), limit))
+                lambda: list(islice(local.walk(bucket, prefix.key, most), limit))
             )
         found: list[Entry] = []
         try:
@@ -109,7 +117,7 @@ class Objects:
         """Write one object, whole or not at all; a path's file is streamed."""
         if self._folder is not None:
             if not await self._reachable(path):
-                raise InvalidRequest(f"{path} leads through a symbolic link.", code="3567")
+                raise InvalidRequest(_NOT_PLAIN.format(path), code="3567")
             (self._folder / path.bucket).mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             await obstore.put_async(self._store(path.bucket), path.key, content)
@@ -123,7 +131,7 @@ class Objects:
 
         ``field`` is named in the plan's problems.
         """
-        entries = await self.list(prefix, limits.files + 1)
+        entries = await self.list(prefix, limits.files + 1, _NAMES_A_FILE * (limits.files + 1))
         return plan_transfer(entries, prefix.key, limits, field) if entries else None
 
     async def copy_tree(self, prefix: ObjectPath, folder: Path, plan: TransferPlan) -> TreeReport:
@@ -141,7 +149,7 @@ class Objects:
 
     async def _download(self, path: ObjectPath, target: Path, size: int) -> None:
         if not await self._reachable(path):
-            raise InvalidRequest(f"{path} leads through a symbolic link.", code="3017")
+            raise InvalidRequest(_NOT_PLAIN.format(path), code="3017")
         written = 0
         try:
             result = await obstore.get_async(self._store(path.bucket), path.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -44,8 +45,8 @@ def plan_transfer(
     """Plan the copy of everything below ``prefix``; stops at the first limit.
 
     Refused: links and devices, names that a folder cannot hold or that would leave it, names that
-    differ in case only (they are one file on some systems), a file where a folder must be, too
-    many files or bytes (3044).
+    differ in case or in the spelling of an accent only (they are one file on some systems), a file
+    where a folder must be, too many files or bytes (3044).
     """
     copies: list[Copy] = []
     size = 0
@@ -104,9 +105,9 @@ def _without_markers(copies: list[Copy]) -> list[Copy]:
 def _clash(copies: Sequence[Copy]) -> str | None:
     seen: dict[str, str] = {}
     for name in [*_folders(copies), *(copy.target for copy in copies)]:
-        other = seen.setdefault(name.casefold(), name)
+        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name:
-            return f"{other!r} and {name!r} differ in case only"
+            return f"{other!r} and {name!r} differ in case only, or in how an accent is written"
     both = _folders(copies) & {copy.target for copy in copies}
     if both:
         return f"{min(both)!r} is both a file and a folder"

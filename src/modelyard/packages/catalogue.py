@@ -54,6 +54,10 @@ _RUNTIMES: dict[str, tuple[str, ...]] = {
     "Spark_MLlib": ("python3.7", "python3.6"),
     "Scikit_Learn": ("python3.11", "python3.7", "python3.6"),
     "XGBoost": ("python3.11", "python3.7", "python3.6"),
+    "ONNX": ("python3.11",),
+    "Pickle": ("python3.11",),
+    "Joblib": ("python3.11",),
+    "Safetensors": ("python3.11",),
 }
 
 SERVED_BY = "python3.11"

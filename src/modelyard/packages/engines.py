@@ -10,13 +10,15 @@ class Engine:
     """One value of ``model_type``.
 
     ``suffixes``: names of weight files; empty where the folder itself is the model. ``scriptless``:
-    a package without ``customize_service.py`` is served by a default handler. ``packaged``: served
-    from a package; False for what needs a container.
+    a package without ``customize_service.py`` is served by a default handler. ``marker``: the file
+    that such a package must hold where the folder is the model. ``packaged``: served from a
+    package; False for what needs a container.
     """
 
     name: str
     suffixes: tuple[str, ...] = ()
     scriptless: bool = False
+    marker: str = ""
     packaged: bool = True
 
 
@@ -24,7 +26,7 @@ class Engine:
 _PICKLES = (".m", ".pkl", ".pickle", ".joblib", ".model")
 
 ENGINES = (
-    Engine("TensorFlow"),
+    Engine("TensorFlow", scriptless=True, marker="saved_model.pb"),
     Engine("PyTorch", (".pth", ".pt", ".tar", ".pkl", ".bin", ".ckpt")),
     Engine("MindSpore"),
     Engine("MXNet"),
@@ -32,6 +34,12 @@ ENGINES = (
     Engine("XGBoost", (*_PICKLES, ".ubj", ".bst", ".json"), scriptless=True),
     Engine("Scikit_Learn", (*_PICKLES, ".sav"), scriptless=True),
     Engine("Spark_MLlib"),
+    # Ours: what the field exchanges, without a script. Safetensors are tensors and no model, so
+    # they need a script that builds one around them.
+    Engine("ONNX", (".onnx",), scriptless=True),
+    Engine("Pickle", (".pkl", ".pickle", ".m", ".model"), scriptless=True),
+    Engine("Joblib", (".joblib", ".pkl", ".pickle", ".m", ".model"), scriptless=True),
+    Engine("Safetensors", (".safetensors",)),
     Engine("Image", packaged=False),
     Engine("Custom", packaged=False),
     Engine("Template", packaged=False),

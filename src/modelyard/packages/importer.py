@@ -31,12 +31,19 @@ from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import LARGEST, ConfigResult, check_config, parse_config
+from modelyard.packages.doctor import (
+    Finding,
+    available_here,
+    examine,
+    python_here,
+    read_package,
+)
 from modelyard.packages.engines import Engine, engine_named
 from modelyard.packages.environments.choosing import Asked, choose
 from modelyard.packages.environments.manifest import Environment
 from modelyard.packages.environments.shared import Environments
 from modelyard.packages.environments.wanted import Wanted
-from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder
+from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder, not_a_folder
 from modelyard.packages.published import InForce, Overrides, in_force
 from modelyard.settings import Settings
 from modelyard.steps import Step
@@ -83,6 +90,7 @@ class Package:
     warnings: tuple[str, ...]
     wanted: Wanted | None = None
     """What its own environment must have; None where the platform's serves."""
+    findings: tuple[Finding, ...] = ()
 
 
 class ModelImporter:
@@ -248,8 +256,9 @@ class ModelImporter:
         policy = content.dependency_policy
         asked = Asked(engine.name, content.runtime, content.installations, policy)
         choice = await asyncio.to_thread(choose, asked, aside / "model")
+        findings = await asyncio.to_thread(_findings, aside)
         warnings = (*layout.warnings, *result.warnings, *_served_by(content), *choice.warnings)
-        return Package(content, report.size, warnings, choice.wanted)
+        return Package(content, report.size, warnings, choice.wanted, findings)
 
     async def _fetch_script(self, script: ObjectPath, target: Path) -> None:
         if not script.key.endswith(".py"):
@@ -259,6 +268,8 @@ class ModelImporter:
 
     async def _no_model(self, source: ObjectPath) -> Problem:
         found = await self._objects.list(source, 1000)
+        if not found and await self._objects.exists(source):
+            return not_a_folder(str(source))
         if not found:
             reason, remedy = f"{source} does not exist", "Upload the package first."
             return Problem("source_location", reason, remedy, code="3551")
@@ -288,9 +299,11 @@ class ModelImporter:
             model.size = package.size
             model.package_dir = str(final)
             warnings = package.warnings
+            model.findings = [finding.document() for finding in package.findings]
             if environment is not None:
                 model.environment = environment.digest
-                model.findings = [finding.document() for finding in environment.findings]
+                differences = [finding.document() for finding in environment.findings]
+                model.findings = [*differences, *model.findings]
                 warnings += tuple(finding.sentence() for finding in environment.findings)
             for warning in warnings:
                 add_event(session, order.model_id, now, f"{order.label} warning: {warning}.")
@@ -315,6 +328,11 @@ class ModelImporter:
             # Half copies, and packages of models whose deletion was cut short.
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _findings(folder: Path) -> tuple[Finding, ...]:
+    """What reading the package tells; nothing of it runs."""
+    return examine(read_package(folder), python=python_here(), available=available_here)
 
 
 def _read_config(path: Path, said: Overrides) -> ConfigResult:

@@ -10,6 +10,9 @@ from modelyard.packages.engines import Engine
 
 CONFIG = "config.json"
 SCRIPT = "customize_service.py"
+NOT_PACKAGED = ("__pycache__", ".git", ".venv", ".ipynb_checkpoints")
+"""What often lies beside a package's files and never belongs to it."""
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ def check_layout(
     has_script = SCRIPT in files or script_given
     if not has_script and not engine.scriptless:
         problems.append(_missing(files, SCRIPT))
+    if not has_script and engine.marker and engine.marker not in files:
+        reason = f"model/ holds neither {SCRIPT} nor {engine.marker}"
+        remedy = f"Put a SavedModel into model/, or add {SCRIPT}."
+        problems.append(Problem("source_location", reason, remedy, code="3017"))
     weights = weight_files(files, engine)
     if engine.suffixes and len(weights) != 1:
         found = ", ".join(sorted(weights)[:5]) or "none"
@@ -50,9 +57,19 @@ def check_layout(
             wanted = ", ".join(engine.suffixes)
             remedy = f"Put one of {wanted} into model/, or add {SCRIPT}."
             problems.append(Problem("source_location", f"model/ {reason}", remedy, code="3017"))
-    if engine.name == "TensorFlow" and not any(f.endswith("saved_model.pb") for f in files):
-        warnings.append("model/ holds no saved_model.pb; the script must find its own model")
+    if has_script and engine.marker and not any(f.endswith(engine.marker) for f in files):
+        warnings.append(f"model/ holds no {engine.marker}; the script must find its own model")
     return Layout(tuple(problems), tuple(warnings))
+
+
+def not_a_folder(source: str) -> Problem:
+    """The problem of a source that is an object, for example an archive."""
+    reason = f"{source} is a file and no folder"
+    if source.lower().endswith(ARCHIVES):
+        remedy = "Unpack it and upload the folder that holds model/: archives are not opened."
+    else:
+        remedy = "Name the folder that contains model/."
+    return Problem("source_location", reason, remedy, code="3017")
 
 
 def no_model_folder(names: Collection[str]) -> Problem:

@@ -131,6 +131,8 @@ def _fault(name: str, version: str, restraint: str) -> tuple[str, str, str] | No
         return "package_name", reason, f"{remedy}/home/mind/model/."
     if not (_NAME.fullmatch(name) or _WHEEL.fullmatch(name)):
         remedy = "Write a package's name, or a wheel below /home/mind/model/."
+        if "://" in name:
+            return "package_name", f"{name[:80]!r} is an address, which is not installed", remedy
         return "package_name", f"{name[:80]!r} is not a package name", remedy
     if version and not _VERSION.fullmatch(version):
         return "package_version", f"{version[:80]!r} is not a version", "Write one like 1.2.3."

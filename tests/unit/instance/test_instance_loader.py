@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from modelyard.packages.engines import ENGINES
+from modelyard_instance.defaults import default_handler
 from modelyard_instance.loader import (
     BadPackage,
     choose_class,
@@ -231,9 +234,26 @@ def test_a_raw_base_takes_every_form(
 
 
 def test_a_pickle_named_model_is_no_booster_of_scikit_learn(folder: Path) -> None:
-    pytest.importorskip("joblib").dump({"a": 1}, folder / "net.model")
+    pytest.importorskip("joblib").dump(_Constant(), folder / "net.model")
     service: Any = load(_spec(folder.parent, "Scikit_Learn"))
-    assert service.model == {"a": 1}
+    assert isinstance(service.model, _Constant)
+
+
+class _Constant:
+    def predict(self, rows: list[Any]) -> list[int]:
+        return [7 for _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"), [("Pickle", "any.pkl"), ("Joblib", "any.joblib"), ("XGBoost", "x.pkl")]
+)
+def test_any_object_that_predicts_is_served(folder: Path, model_type: str, name: str) -> None:
+    (folder / name).write_bytes(pickle.dumps(_Constant()))
+    service = load(_spec(folder.parent, model_type))
+    assert service.inference('{"req_data": [{"a": 1}]}') == [{"predictresult": 7}]
+    (folder / name).write_bytes(pickle.dumps({"state": "dict"}))
+    with pytest.raises(TypeError, match=r"holds a builtins\.dict, which has no method predict"):
+        load(_spec(folder.parent, model_type))
 
 
 def test_relative_and_plain_imports_both_work(folder: Path) -> None:
@@ -299,6 +319,13 @@ def test_model_path(tmp_path: Path, model_type: str, files: list[str], expected:
     assert model_path(model_type, tmp_path) == str(tmp_path / expected).rstrip("/")
 
 
+def test_the_platform_looks_for_the_same_weights() -> None:
+    for engine in ENGINES:
+        names = [f"net{suffix}" for suffix in engine.suffixes]
+        assert sorted(candidates(engine.name, names)) == sorted(names)
+        assert engine.scriptless == (default_handler(engine.name) is not None)
+
+
 def test_config_is_never_the_weights() -> None:
     assert candidates("XGBoost", ["config.json"]) == []
 
@@ -310,8 +337,11 @@ def _spec(package: Path, model_type: str) -> Spec:
 def test_no_script_is_a_clear_failure(folder: Path) -> None:
     with pytest.raises(BadPackage, match=r"customize_service\.py"):
         load(_spec(folder.parent, "PyTorch"))
-    with pytest.raises(FileNotFoundError, match="neither"):
-        load(_spec(folder.parent, "Scikit_Learn"))
+    with pytest.raises(BadPackage, match="Safetensors"):
+        load(_spec(folder.parent, "Safetensors"))
+    for model_type in ("Scikit_Learn", "ONNX", "TensorFlow", "Pickle"):
+        with pytest.raises(FileNotFoundError, match="neither"):
+            load(_spec(folder.parent, model_type))
 
 
 def test_bases_use_the_engines_defaults() -> None:

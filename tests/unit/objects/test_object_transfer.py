@@ -35,6 +35,7 @@ def test_targets_are_relative_to_the_prefix() -> None:
         (["p/A", "p/a"], "case only"),
         (["p/A/x", "p/a/y"], "case only"),
         (["p/straße", "p/STRASSE"], "case only"),
+        (["p/\u00e9", "p/e\u0301"], "how an accent is written"),
         (["p/a", "p/a/b"], "both a file and a folder"),
         ([f"p/{i}" for i in range(6)], "more than 5 files"),
     ],
@@ -78,6 +79,7 @@ def test_nothing_accepted_leaves_the_folder_or_clashes(keys: list[str]) -> None:
         assert plan.copies == ()
         return
     targets = [copy.target for copy in plan.copies]
+    assert all(copy.entry.oddity is None for copy in plan.copies)
     for target in targets:
         assert not target.startswith("/")
         assert not {"", ".", ".."} & set(target.split("/"))

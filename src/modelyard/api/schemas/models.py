@@ -52,7 +52,8 @@ def model_details(model: Model, own: Environment | None = None) -> Document:
     """One model, whole.
 
     Ours: ``failed_reason`` says why a failed one failed, ``findings`` where it differs from what
-    its package asks for, ``environment`` what it runs in (``own``, unless that is the platform's).
+    its package asks for or may stumble here, and how to mend it, ``environment`` what it runs in
+    (``own``, unless that is the platform's).
     """
     details = model_summary(model) | {
         "runtime": model.runtime,

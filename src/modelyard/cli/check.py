@@ -1,0 +1,187 @@
+"""``modelyard check``: the package doctor, without a platform."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.doctor import advice, trial
+from modelyard.cli.doctor.sample import Sample, from_file, from_schema
+from modelyard.cli.documents import Document
+from modelyard.cli.failures import CliError
+from modelyard.cli.findings import show_findings
+from modelyard.cli.models import package_folder
+from modelyard.cli.options import JsonOption
+from modelyard.cli.output import Progress, note, progress, show_facts, show_json
+from modelyard.packages.config_json import ModelConfig, parse_config
+from modelyard.packages.doctor import (
+    Finding,
+    Level,
+    available_here,
+    examine,
+    python_here,
+    read_package,
+)
+
+_MOST_LOG_LINES = 20
+
+
+@dataclass
+class Report:
+    """What the doctor found; ``starts`` are the first and the second start."""
+
+    findings: list[Finding] = field(default_factory=list)
+    starts: list[trial.Start] = field(default_factory=list)
+    answers: trial.Answers | None = None
+    memory: trial.Memory | None = None
+    suggestion: advice.Suggestion | None = None
+    log: str = ""
+
+    @property
+    def fails(self) -> bool:
+        return any(one.level is Level.ERROR for one in self.findings)
+
+
+def check(
+    folder: Annotated[str, typer.Argument(help="A folder that holds `model/`.")],
+    static: Annotated[
+        bool, typer.Option("--static", help="Only read the package; run nothing of it.")
+    ] = False,
+    request: Annotated[
+        Path | None,
+        typer.Option(help="A request to try: JSON, or a file to upload. Default: by its schema."),
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Predictions a second to plan for.")] = 10.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that a start may take.")] = 120.0,
+    json: JsonOption = False,
+) -> None:
+    """Look a model package over, start it and measure it; exit status 1 when it would fail.
+
+    Unless --static is given, the package's code runs on this machine with your rights.
+    """
+    package = package_folder(folder)
+    report = Report(_read(package))
+    config = _config(package)
+    if not static and config is not None and not _hopeless(report.findings):
+        sample = _sample(request, config)
+        with (
+            tempfile.TemporaryDirectory(prefix="modelyard-check-") as scratch,
+            progress(f"starting {package.name}") as shown,
+        ):
+            _run(package, config, sample, Path(scratch), report, shown, timeout, rate)
+    _show(report, json)
+    if report.fails:
+        raise typer.Exit(1)
+
+
+def _read(package: Path) -> list[Finding]:
+    return list(examine(read_package(package), python=python_here(), available=available_here))
+
+
+def _config(package: Path) -> ModelConfig | None:
+    return parse_config((package / "model" / "config.json").read_bytes()).config
+
+
+def _hopeless(findings: list[Finding]) -> bool:
+    return any(one.level is Level.ERROR and one.kind in ("config", "files") for one in findings)
+
+
+def _sample(request: Path | None, config: ModelConfig) -> Sample | None:
+    if request is None:
+        return from_schema(config.apis[0])
+    try:
+        return from_file(request.name, request.read_bytes(), config.apis[0])
+    except OSError as error:
+        raise CliError(f"{request} cannot be read: {error.strerror}.") from error
+
+
+def _run(
+    package: Path,
+    config: ModelConfig,
+    sample: Sample | None,
+    scratch: Path,
+    report: Report,
+    shown: Progress,
+    timeout: float,
+    rate: float,
+) -> None:
+    for number in (1, 2):
+        begun = time.monotonic()
+        with trial.started(package, config.model_type, scratch / f"start-{number}", 1) as instance:
+            start = instance.wait(begun, timeout)
+            report.starts.append(start)
+            if start.failure:
+                report.findings += advice.judge_start(start)
+                report.log = instance.log()
+                return
+            if number == 1:
+                shown.update(f"asking {package.name}")
+                _try(instance, sample, report)
+                shown.update(f"starting {package.name} again")
+    assert report.memory is not None
+    if sample is not None:
+        oddities = trial.rehearse(scratch / "start-1", sample, timeout)
+        report.findings += advice.judge_result(oddities)
+    report.suggestion = advice.suggest(report.memory, report.answers, rate)
+
+
+def _try(instance: trial.Instance, sample: Sample | None, report: Report) -> None:
+    if sample is None:
+        report.findings.append(advice.no_sample())
+    else:
+        report.answers = instance.ask(sample, 40)
+        report.findings += advice.judge_answer(report.answers, given=sample.given)
+        if report.answers.status != 200:
+            report.log = instance.log()
+    report.memory = instance.memory()
+
+
+def _show(report: Report, json: bool) -> None:
+    facts = _facts(report)
+    if json:
+        document: dict[str, object] = {
+            "ok": not report.fails,
+            "findings": [one.document() for one in report.findings],
+            "measured": facts,
+        }
+        show_json(document)
+        return
+    show_findings([Document(one.document()) for one in report.findings])
+    show_facts(dict(_words(name, value) for name, value in facts.items()))
+    if report.log:
+        note("\n".join(report.log.splitlines()[-_MOST_LOG_LINES:]))
+    if not report.findings:
+        note("Nothing to complain about.")
+
+
+def _facts(report: Report) -> dict[str, float | int | str]:
+    facts: dict[str, float | int | str] = {}
+    for name, start in zip(("first_start_s", "second_start_s"), report.starts, strict=False):
+        if not start.failure:
+            facts[name] = round(start.seconds, 3)
+    if report.answers is not None and report.answers.status == 200:
+        facts["first_prediction_ms"] = round(report.answers.seconds[0] * 1000, 2)
+        facts["prediction_ms"] = round(report.answers.median_s * 1000, 2)
+        facts["answer"] = report.answers.text[:200]
+    if report.memory is not None:
+        facts["model_memory_mb"] = round(report.memory.workers_mb, 1)
+        facts["server_memory_mb"] = round(report.memory.front_mb, 1)
+    if report.suggestion is not None:
+        facts["specification"] = report.suggestion.flavor
+        facts["instance_count"] = report.suggestion.count
+        facts["memory_needed_mb"] = report.suggestion.memory_mb
+    return facts
+
+
+def _words(name: str, value: float | str) -> tuple[str, str]:
+    """``first_start_s``, 1.2 as ``first start``, ``1.2 s``."""
+    stem, _, last = name.rpartition("_")
+    unit = {"s": "s", "ms": "ms", "mb": "MB"}.get(last)
+    if unit is None:
+        return name.replace("_", " "), str(value)
+    return stem.replace("_", " "), f"{value} {unit}"

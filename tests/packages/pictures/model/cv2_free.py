@@ -1,0 +1,2 @@
+def sorted_by_key(value):
+    return dict(sorted(value.items()))

@@ -1,0 +1,2 @@
+def scaled(value, scale):
+    return value * scale

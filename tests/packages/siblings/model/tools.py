@@ -1,0 +1,2 @@
+def tool(value):
+    return value

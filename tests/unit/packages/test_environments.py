@@ -193,6 +193,10 @@ importlib.import_module("h5py")
     assert imported(source) == {"os", "torch", "cv2", "PIL", "numpy"}
 
 
+def test_no_line_keeps_the_reader_for_long() -> None:
+    assert imported(f"from {'a' * 1_000_000}\nfrom a{'.' * 1_000_000}\nimport torch") == {"torch"}
+
+
 @given(st.text())
 def test_any_text_has_imports_or_none(source: str) -> None:
     assert all(name.isidentifier() for name in imported(source))

@@ -41,7 +41,7 @@ _ENGINES: dict[str, str] = {"Scikit_Learn": "scikit-learn", "XGBoost": "xgboost"
 # Distributions that bring the same module under another name.
 _FAMILIES = ("tensorflow", "opencv-", "mindspore", "mxnet", "pillow")
 _IMPORT = re.compile(
-    r"^[ \t]*(?:import[ \t]+([^#;\n]+)|from[ \t]+([A-Za-z_]\w*)[\w.]*[ \t]+import\b)"
+    r"[ \t]*(?:import[ \t]+([^#;]+)|from[ \t]+([A-Za-z_]\w*)(?:\.[\w.]*)?[ \t]+import\b)"
 )
 _MODULE = re.compile(r"[A-Za-z_]\w*")
 _RUNTIME = re.compile(r"(pytorch|tensorflow|tf|mindspore)_?(\d{1,3}(?:\.\d{1,3}){1,2})\b", re.ASCII)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from modelyard.packages.config_json import ModelConfig, parse_config
 from modelyard.packages.doctor.findings import Finding, Level
+from modelyard.packages.documents import DocumentError, parse_json
 from modelyard.packages.requirements import Requirement
 
 _WHERE = "model/config.json"
@@ -54,8 +55,8 @@ def check_config_text(raw: bytes) -> list[Finding]:
         for one in result.problems
     ]
     try:
-        document = json.loads(raw.decode("utf-8-sig"))
-    except ValueError:
+        document = parse_json(raw, "config.json")
+    except DocumentError:
         return found
     if isinstance(document, dict):
         found += _misspelt(document, result.warnings)

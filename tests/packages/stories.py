@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,20 @@ def written(name: str, content: bytes) -> Callable[[Path], None]:
 
 def factor(model: Path) -> None:
     (model / "net.pth").write_bytes(pickle.dumps({"factor": 3.0}))
+
+
+def wheel(model: Path) -> None:
+    """A wheel that can be installed, as packages bring them along."""
+    info = "pinned_helper-1.0.dist-info"
+    files = {
+        "pinned_helper.py": "WORD = 'helped'\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: pinned-helper\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
+    with zipfile.ZipFile(model / "pinned_helper-1.0-py3-none-any.whl", "w") as archive:
+        for name, text in {**files, f"{info}/RECORD": record}.items():
+            archive.writestr(name, text)
 
 
 def tree(name: str) -> Callable[[Path], None]:
@@ -159,8 +174,7 @@ STORIES = (
             *("path-file", "beside-realpath", "base-pt", "import-log", "class-name-free"),
             *("init-name-path", "default-inference-pt", "answer-dict", "answer-numpy", "json-dict"),
             *("no-super", "reads-unset-path", "plain-siblings", "config-procotol", "prints"),
-            *("config-content-type", "config-blank-algorithm", "config-unknown-keys", "old-pins"),
-            "runtimes",
+            *("config-content-type", "config-blank-algorithm", "config-unknown-keys", "runtimes"),
         ],
         [
             Call({"y": 12.0, "label": "large", "model": "siblings"}, body={"x": 1}),
@@ -169,7 +183,14 @@ STORIES = (
         ],
         factor,
         logged=["loaded net.pth"],
-        warned=["numpy==1.16.4", "'tunable' is unknown", "runtime python3.6"],
+        warned=["'tunable' is unknown", "runtime python3.6"],
+    ),
+    Story(
+        "pinned",
+        ["old-pins", "base-single", "answer-numpy", "runtimes"],
+        [Call({"sum": 6, "newer": True}, body={"x": [1, 2, 3]})],
+        wheel,
+        warned=["numpy==1.16.4"],
     ),
     Story(
         "relative",
@@ -185,7 +206,7 @@ STORIES = (
         "tabular",
         [
             *("base-xgskl", "init-path", "json-text", "ml-wrapped", "ml-meta", "batch-inference"),
-            *("multipart-ml", "old-pins", "state-on-self", "answer-numpy"),
+            *("multipart-ml", "state-on-self", "answer-numpy"),
         ],
         [
             Call(
@@ -204,7 +225,6 @@ STORIES = (
             Call(raw=b'{"data": ', status=400, says="ModelArts.4105"),
         ],
         tree("rows.m"),
-        warned=["/home/mind/model/helper-1.0-py3-none-any.whl"],
     ),
     Story(
         "scriptless",

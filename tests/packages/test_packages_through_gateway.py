@@ -86,9 +86,9 @@ def _imported(stack: Stack, story: Story, folder: Path) -> dict[str, Any]:
 
     def settled() -> dict[str, Any] | None:
         found: dict[str, Any] = stack.api("GET", f"/models/{model_id}")
-        return None if found["model_status"] == "publishing" else found
+        return None if found["model_status"] in ("publishing", "building") else found
 
-    model: dict[str, Any] = until(settled, 60)
+    model: dict[str, Any] = until(settled, 180)
     return model
 
 

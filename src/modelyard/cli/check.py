@@ -27,6 +27,7 @@ from modelyard.packages.doctor import (
     python_here,
     read_package,
 )
+from modelyard.packages.engines import PACKAGED
 
 _MOST_LOG_LINES = 20
 
@@ -67,7 +68,8 @@ def check(
     package = package_folder(folder)
     report = Report(_read(package))
     config = _config(package)
-    if not static and config is not None and not _hopeless(report.findings):
+    runs = config is not None and config.model_type in PACKAGED
+    if not static and config is not None and runs and not _hopeless(report.findings):
         sample = _sample(request, config)
         with (
             tempfile.TemporaryDirectory(prefix="modelyard-check-") as scratch,

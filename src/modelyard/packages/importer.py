@@ -332,7 +332,12 @@ class ModelImporter:
 
 def _findings(folder: Path) -> tuple[Finding, ...]:
     """What reading the package tells; nothing of it runs."""
-    return examine(read_package(folder), python=python_here(), available=available_here)
+    try:
+        return examine(read_package(folder), python=python_here(), available=available_here)
+    except Exception as error:
+        # Advice, and never a reason to keep a good package from being published.
+        log.error("package not examined", folder=str(folder), exc_info=error)
+        return ()
 
 
 def _read_config(path: Path, said: Overrides) -> ConfigResult:

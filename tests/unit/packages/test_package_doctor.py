@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelyard.packages.config_json import parse_config
 from modelyard.packages.doctor import Finding, Level, Package, examine, read_package
@@ -230,7 +232,7 @@ def test_reading_is_bounded_and_follows_no_link(tmp_path: Path) -> None:
     (model / "config.json").write_text('{"model_type": "PyTorch", "model_algorithm": "nlp"}')
     (model / "customize_service.py").write_text(SCRIPT)
     (model / "net.pth").touch()
-    (model / "huge.py").write_text("x = 1\n" * 100_000)
+    (model / "huge.py").write_text("x = 1\n" * 50_000)
     (model / "deep.py").write_text("x = " + "-" * 100_000 + "1")
     (model / "zero.py").write_bytes(b"x = 1\x00")
     (model / "link.py").symlink_to("/etc/passwd")
@@ -240,6 +242,50 @@ def test_reading_is_bounded_and_follows_no_link(tmp_path: Path) -> None:
     assert one.skipped == ("huge.py",)
     assert "link.py" not in one.files
     assert kinds(look(one)) == [("syntax", "error"), ("syntax", "error"), ("unread", "note")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = a" + ".b" * 50_000,
+        "x = a" + "+a" * 50_000,
+        "x = a" + "()" * 50_000,
+        "x = " + "not " * 30_000 + "1",
+        "x = " + "lambda:" * 15_000 + "1",
+        "(" * 100_000,
+        "x = a" + "<a" * 10_000,
+        "".join(f"class A{n}(A{max(0, n - 1)}): pass\n" for n in range(4000)),
+    ],
+    ids=["attributes", "sums", "calls", "nots", "lambdas", "brackets", "compared", "classes"],
+)
+def test_a_source_made_to_break_the_reader_does_not(text: str) -> None:
+    look(package({"customize_service.py": text}))
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+_keys = st.sampled_from(
+    [
+        *("model_type", "model_algorithm", "runtime", "apis", "dependencies", "request", "data"),
+        *("Content-type", "packages", "package_name", "package_version", "procotol", "health"),
+    ]
+)
+_config = st.recursive(
+    _json | st.sampled_from(["PyTorch", "XGBoost", "Image", "numpy", "1.0", "EXACT", "python3.6"]),
+    lambda inner: st.dictionaries(_keys, inner, max_size=4) | st.lists(inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@given(_config, st.text(max_size=40))
+def test_whatever_a_package_says_is_judged(config: object, text: str) -> None:
+    one = package({"customize_service.py": text}, raw=json.dumps(config).encode())
+    for found in look(one):
+        assert found.says
+        assert found.where
 
 
 def test_nothing_of_a_package_is_executed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from modelyard.packages.config_json import ModelConfig, parse_config
 from modelyard.packages.doctor.findings import Finding, Level
+from modelyard.packages.documents import DocumentError, parse_json
 from modelyard.packages.requirements import Requirement
 
 _WHERE = "model/config.json"
@@ -54,11 +55,11 @@ def check_config_text(raw: bytes) -> list[Finding]:
         for one in result.problems
     ]
     try:
-        document = json.loads(raw.decode("utf-8-sig"))
-    except ValueError:
+        document = parse_json(raw, "config.json")
+    except DocumentError:
         return found
     if isinstance(document, dict):
-        found += _misspelt(document)
+        found += _misspelt(document, result.warnings)
         found += _content_types(document)
     return found
 
@@ -83,10 +84,13 @@ def _objects(document: dict[str, object]) -> Iterator[tuple[str, str, dict[str, 
                     yield "packages", f"{kind}[{i}].packages[{j}]", inner
 
 
-def _misspelt(document: dict[str, object]) -> Iterator[Finding]:
+def _misspelt(document: dict[str, object], warnings: tuple[str, ...]) -> Iterator[Finding]:
+    told = "\n".join(warnings)
     for kind, path, one in _objects(document):
         for key in one:
-            if key in _KEYS[kind]:
+            # What config.json itself may hold is known where it is read.
+            known = kind == "" and f"key {key[:60]!r} is unknown" not in told
+            if known or key in _KEYS[kind]:
                 continue
             where = f"{_WHERE}: {path}.{key}" if path else f"{_WHERE}: {key}"
             if key == "procotol":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from modelyard.packages.config_json import ModelConfig, check_config, parse_config
 from modelyard.packages.doctor.config_checks import check_config_text, check_dependencies
 from modelyard.packages.doctor.findings import Finding, Level, in_order
@@ -11,6 +9,7 @@ from modelyard.packages.doctor.import_checks import Available, check_imports
 from modelyard.packages.doctor.outdated import check_outdated
 from modelyard.packages.doctor.script_checks import check_script
 from modelyard.packages.doctor.texts import Package
+from modelyard.packages.documents import DocumentError, parse_json
 from modelyard.packages.engines import Engine, engine_named
 from modelyard.packages.layout import check_layout
 
@@ -54,8 +53,8 @@ def examine(
 def _engine_of(raw: bytes | None) -> Engine | None:
     """The engine of a config.json that has faults, as far as it says one."""
     try:
-        document = json.loads((raw or b"").decode("utf-8-sig"))
-    except ValueError:
+        document = parse_json(raw or b"", "config.json")
+    except DocumentError:
         return None
     if not isinstance(document, dict):
         return None

@@ -45,8 +45,8 @@ def _classes(script: Source, tree: ast.Module) -> Iterator[Finding]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    served = {name for name in parents if _derives(name, parents, aliases, set())}
-    leaves = [one for one in served if not any(one in parents[other] for other in served)]
+    served = _served(parents, aliases)
+    leaves = served - {base for name in served for base in parents[name]}
     if len(leaves) > 1:
         says = f"defines several service classes: {', '.join(sorted(leaves))}"
         yield Finding("class", Level.ERROR, script.where, says, "Keep one; move the others out.")
@@ -56,15 +56,20 @@ def _classes(script: Source, tree: ast.Module) -> Iterator[Finding]:
         yield Finding("class", Level.ERROR, script.where, says, fix)
 
 
-def _derives(
-    name: str, parents: dict[str, list[str]], aliases: dict[str, str], seen: set[str]
-) -> bool:
-    if name in seen:
-        return False
-    return any(
-        aliases.get(base, base) in _BASES or _derives(base, parents, aliases, seen | {name})
-        for base in parents.get(name, [])
-    )
+def _served(parents: dict[str, list[str]], aliases: dict[str, str]) -> set[str]:
+    """The classes that derive from a base service, however far below it."""
+    children: dict[str, list[str]] = {}
+    for name, bases in parents.items():
+        for base in bases:
+            children.setdefault(aliases.get(base, base), []).append(name)
+    found: set[str] = set()
+    waiting = [name for base in _BASES for name in children.get(base, [])]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += children.get(name, [])
+    return found
 
 
 def _might_import_one(parents: dict[str, list[str]], aliases: dict[str, str]) -> bool:

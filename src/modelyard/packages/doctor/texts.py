@@ -13,8 +13,9 @@ from modelyard.packages.config_json import LARGEST
 from modelyard.packages.layout import CONFIG, NOT_PACKAGED, SCRIPT
 
 MOST_FILES = 20_000
-_LARGEST_SOURCE = 256 * 1024
-_MOST_SOURCE = 4 * 1024 * 1024
+# A syntax tree takes some hundred times the memory of its text.
+_LARGEST_SOURCE = 128 * 1024
+_MOST_SOURCE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

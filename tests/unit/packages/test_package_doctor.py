@@ -101,7 +101,7 @@ def depends(**one: str) -> dict[str, Any]:
         ),
         (
             depends(package_name="git+https://example.invalid/a.git"),
-            *("config", "error", "package_name", "is an address", "wheel"),
+            *("config", "error", "package_name", "names a place or an option", "wheel"),
         ),
         ({"model_type": "Nonsense"}, "config", "error", "model_type", "not supported", "Use one"),
     ],

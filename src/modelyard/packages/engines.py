@@ -11,13 +11,14 @@ class Engine:
 
     ``suffixes``: names of weight files; empty where the folder itself is the model. ``scriptless``:
     a package without ``customize_service.py`` is served by a default handler. ``packaged``: served
-    from a package; False for what needs a container.
+    from a package. ``container``: served by a container of an image that the model names.
     """
 
     name: str
     suffixes: tuple[str, ...] = ()
     scriptless: bool = False
     packaged: bool = True
+    container: bool = False
 
 
 # The same names as the model server looks for.
@@ -32,13 +33,16 @@ ENGINES = (
     Engine("XGBoost", (*_PICKLES, ".ubj", ".bst", ".json"), scriptless=True),
     Engine("Scikit_Learn", (*_PICKLES, ".sav"), scriptless=True),
     Engine("Spark_MLlib"),
-    Engine("Image", packaged=False),
+    Engine("Image", scriptless=True, packaged=False, container=True),
     Engine("Custom", packaged=False),
     Engine("Template", packaged=False),
 )
 
 PACKAGED = tuple(engine.name for engine in ENGINES if engine.packaged)
 """The names of the engines that packages are served with."""
+
+SUPPORTED = tuple(engine.name for engine in ENGINES if engine.packaged or engine.container)
+"""Every ``model_type`` that can be imported."""
 
 
 def engine_named(name: str) -> Engine | None:

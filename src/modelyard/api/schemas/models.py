@@ -38,7 +38,7 @@ def model_summary(model: Model) -> Document:
         "tunable": False,
         "market_flag": False,
         "publishable_flag": False,
-        "source_copy": "true",
+        "source_copy": "true" if model.container.get("source_copy", True) else "false",
         "subscription_id": "",
         "extra": "",
         "specification": _SPECIFICATION,
@@ -46,14 +46,16 @@ def model_summary(model: Model) -> Document:
 
 
 def model_details(model: Model) -> Document:
-    """One model, whole. ``failed_reason`` (ours) says why a failed one failed."""
+    """One model, whole. ``failed_reason`` (ours) says why a failed one failed, ``port`` (ours)
+    where an image's container listens.
+    """
     details = model_summary(model) | {
         "runtime": model.runtime,
         "source_location": model.source_location,
         "source_job_id": model.source_job_id,
         "source_job_version": model.source_job_version,
         "execution_code": model.execution_code,
-        "image_address": "",
+        "image_address": model.container.get("address", ""),
         "schema_doc": "",
         "input_params": [_param(param) for param in model.input_params],
         "output_params": [_param(param) for param in model.output_params],
@@ -65,11 +67,14 @@ def model_details(model: Model) -> Document:
         "labels_map": {"labels": []},
         "model_docs": model.model_docs,
         "model_algorithm": model.model_algorithm,
-        "cmd": "",
+        "cmd": model.container.get("cmd", ""),
         "failed_reason": model.failed_reason,
     }
     if model.health:
         details["health"] = model.health
+    if model.container:
+        details["port"] = model.container["port"]
+        details |= {key: probe for key, probe in model.container["probes"].items() if probe}
     return details
 
 

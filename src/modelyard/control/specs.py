@@ -30,4 +30,6 @@ def instance_spec(
         request_timeout_s=settings.prediction_timeout,
         body_limit=settings.prediction_body_limit,
         drain_grace_s=float(config.grace_s),
+        image=model.image,
+        container=model.container,
     )

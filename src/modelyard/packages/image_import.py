@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelyard.domain.images import ImageFacts
 from modelyard.errors import Problem, Unavailable, refuse
 from modelyard.packages.apis import JsonDict
 from modelyard.packages.config_json import ModelConfig
@@ -15,7 +16,6 @@ from modelyard.packages.images import (
     DEFAULT_PORT,
     IMAGE,
     PROBES,
-    ImageFacts,
     Images,
     parse_wish,
 )

@@ -6,12 +6,11 @@ config.json; the protocol is that of the model's apis; ``cmd`` replaces the imag
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from modelyard.domain.images import ImageFacts, address_fault, command_words
 from modelyard.errors import Problem
 from modelyard.packages.documents import wrong_type
 from modelyard.packages.probes import Probe, parse_probe
@@ -23,23 +22,6 @@ PROBES = ("health", "readiness_health", "startup_health")
 DEFAULT_PORT = 8080
 
 _LONGEST_COMMAND = 4096
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_ADDRESS = re.compile(
-    r"(?:(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*(?::\d{1,5})?)/)??"
-    rf"(?P<path>{_PART}(?:/{_PART})*)"
-    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
-    re.ASCII,
-)
-_SHELL = re.compile(r"[&|;<>$`*?~\n]")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """An image in the local engine. ``size`` in bytes; ``ports``: those that it says it opens."""
-
-    image_id: str
-    size: int
-    ports: tuple[int, ...] = ()
 
 
 class Images(Protocol):
@@ -114,44 +96,15 @@ def parse_wish(
 _EXAMPLE = "Write an address like registry.example.com/team/name:1.0."
 
 
-def address_fault(address: str) -> str | None:
-    """Why ``address`` names no image; None when it does."""
-    if len(address) > 512:
-        return "is longer than 512 characters"
-    if not _ADDRESS.fullmatch(address):
-        return f"{address[:80]!r} is not the address of an image"
-    return None
-
-
 def address_problem(address: str, where: str) -> Problem | None:
     """The problem of an address in the create call; None when it is good."""
     fault = address_fault(address)
     return Problem(where, fault, _EXAMPLE) if fault else None
 
 
-def registry_of(address: str) -> str:
-    """The registry's host and port as the address names it; "" when it names none."""
-    first, slash, _ = address.partition("/")
-    named = slash and ("." in first or ":" in first or first == "localhost")
-    return first.lower() if named else ""
-
-
 def is_address(source: str) -> bool:
     """Whether a ``source_location`` is meant as an image's address, not as a folder of objects."""
     return not source.startswith("/") and "://" not in source
-
-
-def command_words(command: str) -> list[str]:
-    """The words to start; empty when the quotation marks do not match, or nothing is there.
-
-    A line with the marks of a shell is handed to ``/bin/sh``.
-    """
-    if _SHELL.search(command):
-        return ["/bin/sh", "-c", command]
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return []
 
 
 def _cmd(document: Mapping[str, object], prefix: str, code: str, problems: list[Problem]) -> str:

@@ -14,6 +14,8 @@ _ADDRESS = re.compile(
     re.ASCII,
 )
 _SHELL = re.compile(r"[&|;<>$`*?~\n]")
+_LITERAL = re.compile(r"'[^']*'|\\.")
+_QUOTED = re.compile(r'"([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,10 @@ def registry_of(address: str) -> str:
 def command_words(command: str) -> list[str]:
     """The words to start; empty when the quotation marks do not match, or nothing is there.
 
-    A line with the marks of a shell is handed to ``/bin/sh``.
+    A line with the marks of a shell outside its quotation marks is handed to ``/bin/sh``.
     """
-    if _SHELL.search(command):
+    bare = _QUOTED.sub(lambda found: re.sub(r"[^$`]", "", found[1]), _LITERAL.sub("", command))
+    if _SHELL.search(bare):
         return ["/bin/sh", "-c", command]
     try:
         return shlex.split(command)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +52,8 @@ class Resume:
         lines = [line.split(" ", 2) for line in said.splitlines()]
         own = [(words[0], words[-1]) for words in lines if len(words) == 3 and words[1] == _SOURCE]
         self._last = own[-1][0] if own else ""
-        self._seen = {text for stamp, text in own if stamp == self._last}
+        # Some engines tell whole seconds only, in which the same may be said several times.
+        self._seen = Counter(text for stamp, text in own if stamp == self._last)
 
     @property
     def since(self) -> int:
@@ -61,10 +63,12 @@ class Resume:
         return 0
 
     def knows(self, stamp: str, text: bytes) -> bool:
-        """Whether the line is there."""
+        """Whether the line is there; to be asked of each line once, in their order."""
         if not stamp or stamp > self._last:
             return False
-        return stamp < self._last or text.decode("utf-8", "replace") in self._seen
+        said = text.decode("utf-8", "replace")
+        self._seen[said] -= 1
+        return stamp < self._last or self._seen[said] >= 0
 
 
 class LogCapture:
@@ -100,7 +104,8 @@ class LogCapture:
         while not self._closing.is_set():
             # Asked before: what a container says last may come after it has ended.
             lives = self._alive()
-            with contextlib.suppress(OSError):
+            # The connection's library has errors of many families; none may end the copying.
+            with contextlib.suppress(Exception):
                 self._copy()
             if not lives:
                 return

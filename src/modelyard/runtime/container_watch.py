@@ -18,6 +18,7 @@ from modelyard.runtime.asking import Target, ask
 from modelyard.runtime.container_log import LogCapture
 from modelyard.runtime.container_records import ContainerRecord, Records
 from modelyard.runtime.engine import Container, ContainerEngine, EngineError
+from modelyard.runtime.oom import account_of
 from modelyard.runtime.probing import Check, Checks, Streak, checks_of
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,8 @@ class ContainerWatch:
         self._unwatch: Callable[[], None] | None = None
         self._capture: LogCapture | None = None
         self._ended = asyncio.Event()
+        self._account = account_of(self._process.pid) if self._process else None
+        self._starved = False
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -94,12 +97,17 @@ class ContainerWatch:
 
     # -- its end ------------------------------------------------------------------------------
 
+    def _process_ended(self) -> None:
+        # At once: the engine takes the control group away with its account.
+        self._starved = self._account is not None and self._account.kills() > 0
+        self._ended.set()
+
     async def _see_the_end(self) -> None:
         """The kernel says when a process ends that we can see; else the engine is asked again and
         again.
         """
         if self._process is not None:
-            self._unwatch = processes.watch_exit(self._process, self._ended.set)
+            self._unwatch = processes.watch_exit(self._process, self._process_ended)
             await self._ended.wait()
         while True:
             try:
@@ -115,6 +123,8 @@ class ContainerWatch:
             await asyncio.sleep(_LOOK_AGAIN_S if self._process is None else 0.05)
         self._ended.set()
         await self.last_words()
+        if found is not None and self._starved:
+            found = replace(found, out_of_memory=True)
         self._become(Phase.GONE, cause_of(found, self.phase, self.record.memory_mb))
 
     # -- its checks ---------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from modelyard.runtime.engine import CALLS_AT_ONCE, Container, EngineError, Json
 _TIMEOUT_S = 60
 _PIDS = 1024
 _FILES = 65_536
+# Of one user on the whole machine, so that only the limit of processes above says much.
+_USERS_PROCESSES = 16_384
 # Kept by the engine until we have them in our own log; and for its own `logs` command.
 _LOG_OPTIONS = {"max-size": "10m"}
 # What a server on an unprivileged port has no use for. Those that are left are what ordinary
@@ -77,8 +79,8 @@ class DockerApi:
             pids_limit=_PIDS,
             # Said, because some engines ask for more than a machine may grant them.
             ulimits=[
-                _ulimit("nofile", resource.RLIMIT_NOFILE),
-                _ulimit("nproc", resource.RLIMIT_NPROC),
+                _ulimit("nofile", resource.RLIMIT_NOFILE, _FILES),
+                _ulimit("nproc", resource.RLIMIT_NPROC, _USERS_PROCESSES),
             ],
             security_opt=["no-new-privileges"],
             cap_drop=_DROPPED,
@@ -136,7 +138,9 @@ class DockerApi:
 
     def follow(self, name: str, since: int) -> tuple[Iterator[bytes], Callable[[], None]]:
         with _faults():
-            stream = self._client.logs(name, stream=True, follow=True, timestamps=True, since=since)
+            stream = self._client.logs(
+                name, stream=True, follow=True, timestamps=True, since=since or None
+            )
         return iter(stream), stream.close
 
 
@@ -150,10 +154,10 @@ def _faults() -> Iterator[None]:
         raise EngineError(f"the container engine says: {said or error}"[:1000]) from error
 
 
-def _ulimit(name: str, kind: int) -> Ulimit:
-    """Our own hard limit, at most as many as a server has use for."""
+def _ulimit(name: str, kind: int, enough: int) -> Ulimit:
+    """``enough``, or our own hard limit where that is less."""
     _, hard = resource.getrlimit(kind)
-    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    most = enough if hard == resource.RLIM_INFINITY else min(hard, enough)
     return Ulimit(name=name, soft=most, hard=most)
 
 

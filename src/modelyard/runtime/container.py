@@ -98,7 +98,7 @@ class ContainerRuntime:
                 return
             record = record_of(spec, self._name(spec.instance_id))
             self._records.write(record)
-            reached(Step.INSTANCE_FOLDER)
+            reached(Step.CONTAINER_RECORD)
             try:
                 record = await self._launch(spec, record)
             except OSError:
@@ -107,7 +107,7 @@ class ContainerRuntime:
                 self._records.remove(spec.instance_id)
                 raise
             self._records.write(record)
-            reached(Step.INSTANCE_LAUNCHED)
+            reached(Step.CONTAINER_LAUNCHED)
             self._watch(record)
 
     async def probe(self, instance_id: str) -> InstanceReport | None:
@@ -135,7 +135,7 @@ class ContainerRuntime:
         if instance_id not in self._leaving:
             task = asyncio.create_task(self._leave(watch), name=f"drain {watch.record.name}")
             self._leaving[instance_id] = task
-            reached(Step.INSTANCE_DRAIN)
+            reached(Step.CONTAINER_DRAIN)
 
     async def stop(self, instance_id: str) -> None:
         """End the container with everything in it and remove it; the log is kept."""
@@ -153,14 +153,14 @@ class ContainerRuntime:
                 # Its record stays, so that it is found again and ended later.
                 log.warning("a container cannot be ended", instance_id=instance_id, why=str(error))
                 return
-            reached(Step.INSTANCE_STOP)
+            reached(Step.CONTAINER_STOP)
             if watch is not None:
                 await watch.last_words()
                 await watch.close()
             self._known.pop(instance_id, None)
             self._strangers.discard(instance_id)
             self._records.remove(instance_id)
-            reached(Step.INSTANCE_REMOVE)
+            reached(Step.CONTAINER_REMOVE)
             if watch is not None:
                 folder, spare = watch.log_file.parent, frozenset(self._known)
                 await asyncio.to_thread(logfiles.prune, folder, logfiles.KEPT_PER_SERVICE, spare)
@@ -201,7 +201,7 @@ class ContainerRuntime:
         watch = ContainerWatch(self._engine, self._records, record, log_file, self._changed)
         self._known[record.instance_id] = watch
         if record.container_id and self._active:
-            watch.begin()
+            watch.attend()
 
     def _changed(self, instance_id: str) -> None:
         for callback in self._callbacks:
@@ -227,7 +227,7 @@ class ContainerRuntime:
             )
         )
         found = await self._engine.start(record.name)
-        reached(Step.INSTANCE_START)
+        reached(Step.CONTAINER_START)
         return replace(
             record,
             container_id=found.container_id,

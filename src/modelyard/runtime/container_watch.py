@@ -60,7 +60,7 @@ class ContainerWatch:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def attend(self) -> None:
         """Watch from now on."""
         self._capture = LogCapture(self._engine, self.record.name, self.log_file, self.runs)
         self._tasks = [

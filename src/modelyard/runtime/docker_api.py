@@ -17,6 +17,7 @@ from requests import RequestException
 from modelyard.runtime.engine import CALLS_AT_ONCE, Container, EngineError, Json, Order
 
 _TIMEOUT_S = 60
+_PULL_TIMEOUT_S = 900
 _PIDS = 1024
 _FILES = 65_536
 # Of one user on the whole machine, so that only the limit of processes above says much.
@@ -33,6 +34,7 @@ class DockerApi:
     """One connection to the engine at ``host``. Raises ``EngineError`` when none answers."""
 
     def __init__(self, host: str) -> None:
+        self._host = host
         with _faults():
             self._client = docker.APIClient(
                 host, version="auto", timeout=_TIMEOUT_S, num_pools=CALLS_AT_ONCE
@@ -49,8 +51,16 @@ class DockerApi:
                 return None
 
     def pull(self, address: str) -> None:
+        # A connection of its own: the engine may be silent for long while it unpacks.
         with _faults():
-            self._client.pull(address)
+            client = docker.APIClient(self._host, version="auto", timeout=_PULL_TIMEOUT_S)
+            try:
+                for word in client.pull(address, stream=True, decode=True):
+                    # What goes wrong on the way comes behind a status of 200.
+                    if word.get("error"):
+                        raise DockerException(word["error"])
+            finally:
+                client.close()
 
     def tag(self, image: str, repository: str, tag: str) -> None:
         with _faults():

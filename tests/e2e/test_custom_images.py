@@ -328,6 +328,13 @@ def test_a_copy_stays_what_it_was_and_a_reference_does_not(
     assert held not in podman.command("images", "--format", "{{.Repository}}:{{.Tag}}").split()
 
 
+def test_the_command_imports_images(platform: Stack, images: Images) -> None:
+    address = images.make("1.0.0")
+    words = ("model", "import", address, "--type", "Image", "--version", "3.0.0")
+    shown = platform.json(*words)
+    assert (shown["model_name"], shown["model_status"]) == ("server", "published")
+
+
 def test_an_image_that_is_not_here_fails_the_import(platform: Stack) -> None:
     stack = platform
     model = settled(stack, create(stack, "registry.example.com/nobody/nothing:1", "1.0.0"))

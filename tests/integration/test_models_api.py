@@ -267,6 +267,23 @@ async def test_bad_packages_fail_with_the_reason(
     assert not project.exists() or not list(project.iterdir())
 
 
+async def test_without_a_container_engine_an_image_says_so(yard: Catalogue, me: Caller) -> None:
+    image = {"model_type": "Image", "source_location": "localhost/poems:1"}
+    model = await me.settled(await me.import_model(**body("", **image)))
+    assert model["model_status"] == "failed"
+    assert model["image_address"] == ""
+    assert "no container engine" in model["failed_reason"]
+    events = (await me.call("GET", me.url(f"/{model['model_id']}/events"))).json()["events"]
+    assert events[0]["event_type"] == "abnormal"
+
+
+async def test_an_image_package_without_an_address_says_so(yard: Catalogue, me: Caller) -> None:
+    yard.write("bucket/poems/model/config.json", {"model_type": "Image", "model_algorithm": "p"})
+    image = body("obs://bucket/poems/", model_type="Image")
+    model = await me.settled(await me.import_model(**image))
+    assert "config.json.swr_location: is missing" in model["failed_reason"]
+
+
 REFUSED: list[tuple[dict[str, object], str, str]] = [
     ({"model_version": None}, "model_version", "3036"),
     ({"model_version": "01.0.1"}, "model_version", "3037"),

@@ -34,6 +34,8 @@ async def answer(method, target, headers, body):
         await asyncio.sleep(float(query["s"]))
     if url.path == "/touch":
         open(query["file"], "w").close()
+    if url.path == "/exists":
+        return 200, {"exists": os.path.exists(query["file"])}
     if url.path == "/eat":
         hoard.append(b"x" * int(query["mb"]) * 1024 * 1024)
     if url.path == "/exit":

@@ -182,6 +182,22 @@ async def test_what_it_says_is_in_its_log_across_control_planes(yard: Yard) -> N
     assert "while nobody listened" in yard.runtime.log_tail("talker", 100)
 
 
+async def test_a_volume_outlives_its_containers_and_stays_with_its_project(yard: Yard) -> None:
+    def mounted(project: str) -> dict[str, Any]:
+        return {"volumes": [{"name": f"{project}/any name ü", "mount_path": "/data"}]}
+
+    first = await yard.start("writer", container=mounted("p1"))
+    await ask(first, "/touch", file="/data/poem")
+    await yard.runtime.stop("writer")
+    second = await yard.start("reader", container=mounted("p1"))
+    assert (await ask(second, "/exists", file="/data/poem"))["exists"] is True
+    stranger = await yard.start("stranger", container=mounted("p2"))
+    assert (await ask(stranger, "/exists", file="/data/poem"))["exists"] is False
+    await yard.runtime.stop("reader")
+    await yard.runtime.stop("stranger")
+    yard.podman.command("volume", "rm", *yard.podman.command("volume", "ls", "-q").split())
+
+
 async def test_an_end_by_itself_is_told_with_its_exit_code(yard: Yard) -> None:
     report = await yard.start("leaver")
     with pytest.raises(httpx.TransportError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -224,6 +225,10 @@ class ContainerRuntime:
                 words=command_words(str(container.get("cmd") or "")),
                 cpu=spec.cpu,
                 memory_mb=spec.memory_mb,
+                volumes={
+                    volume_name(self._node, str(volume["name"])): str(volume["mount_path"])
+                    for volume in container.get("volumes") or ()
+                },
             )
         )
         found = await self._engine.start(record.name)
@@ -273,6 +278,11 @@ class ContainerRuntime:
                 service, model = labels.get(LABEL_SERVICE, ""), labels.get(LABEL_MODEL, "")
                 reports.append(InstanceReport(instance_id, service, model, Phase.STARTING))
         return reports
+
+
+def volume_name(node: str, name: str) -> str:
+    """What the engine calls a volume of a project (``project/name``); names may hold anything."""
+    return f"modelyard-{node}-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
 
 
 def _envs(spec: InstanceSpec) -> dict[str, str]:

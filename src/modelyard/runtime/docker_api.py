@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import LogConfig, Ulimit
+from docker.types import LogConfig, Mount, Ulimit
 from requests import RequestException
 
 from modelyard.runtime.engine import CALLS_AT_ONCE, Container, EngineError, Json, Order
@@ -81,6 +81,9 @@ class DockerApi:
                 self._create(order)
 
     def _create(self, order: Order) -> None:
+        for volume in order.volumes:
+            # Without an effect on one that is there.
+            self._client.create_volume(volume)
         limits = self._client.create_host_config(
             port_bindings={order.port: ("127.0.0.1", None)},
             mem_limit=f"{order.memory_mb}m",
@@ -95,6 +98,7 @@ class DockerApi:
             security_opt=["no-new-privileges"],
             cap_drop=_DROPPED,
             log_config=LogConfig(type="json-file", config=_LOG_OPTIONS),
+            mounts=[Mount(path, name) for name, path in order.volumes.items()],
         )
         self._client.create_container(
             order.image,

@@ -35,7 +35,8 @@ class NoEngineError(EngineError):
 @dataclass(frozen=True, slots=True)
 class Order:
     """A container to make. ``port``: where it listens; ``cpu`` in cores; ``words``: what to start
-    instead of the image's own entry point, if anything.
+    instead of the image's own entry point, if anything; ``volumes``: where each volume of the
+    engine is mounted, by its name.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Order:
     words: Sequence[str] = ()
     cpu: float = 1.0
     memory_mb: int = 2048
+    volumes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ run: install
 system:
 	@missing=''; \
 	command -v wrk >/dev/null || missing="$$missing wrk"; \
+	{ command -v podman && { command -v runc || command -v crun; }; } >/dev/null \
+		|| missing="$$missing podman runc"; \
 	ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from model_folders import write_package
+from podman_engine import images, podman  # noqa: F401  fixtures
 from stack import Stack
 
 # How long an example takes says how busy the machine is, and nothing of what it shows.

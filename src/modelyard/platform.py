@@ -54,7 +54,9 @@ from modelyard.packages.environments.shared import Environments
 from modelyard.packages.importer import ModelImporter
 from modelyard.periodic import Periodic
 from modelyard.processes import identify, write_private, write_record
-from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.composite import open_runtime
+from modelyard.runtime.engine import ContainerEngine
+from modelyard.runtime.images import EngineImages
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store import leases
@@ -88,10 +90,15 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 def _node_id(settings: Settings) -> str:
     """8 hex digits that name this home for as long as it exists."""
-    path = settings.home / "node-id"
+    path = settings.node_file
     if not path.exists():
         write_private(path, SystemClock().new_hex(8).encode())
     return path.read_text()
+
+
+def _images(settings: Settings, engine: ContainerEngine) -> EngineImages:
+    pull, registries = settings.image_pull == "missing", settings.image_registries.split(",")
+    return EngineImages(engine, pull=pull, registries=registries)
 
 
 async def _open_database(settings: Settings, node: str) -> Database:
@@ -113,8 +120,9 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         await ensure_admin(database, settings, clock)
         keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
         tokens = Tokens(keys, clock, settings.token_lifetime)
-        runtime = LocalRuntime(settings.instances_dir, settings.logs_dir)
-        stack.callback(runtime.close)
+        engine = ContainerEngine(settings.container_host)
+        runtime = open_runtime(settings, engine)
+        stack.push_async_callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))
         checks = Checks(settings.checks_dir)
@@ -124,7 +132,8 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         )
         loop = Loop(parts)
         environments = Environments(settings, clock)
-        importer = ModelImporter(settings, database, clock, Objects(settings.objects), environments)
+        objects, images = Objects(settings.objects), _images(settings, engine)
+        importer = ModelImporter(settings, database, clock, objects, environments, images=images)
         context = Context(
             settings=settings,
             database=database,

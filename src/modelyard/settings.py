@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -93,6 +93,16 @@ class Settings(BaseSettings):
     environment_grace: float = Field(
         default=86400.0, ge=0, description="how long an environment is kept without a model"
     )
+    container_host: str = Field(
+        default="",
+        description="unix:// socket of Docker or Podman; empty: the usual places are searched",
+    )
+    image_pull: Literal["never", "missing"] = Field(
+        default="never", description="whether images that are not on this machine are fetched"
+    )
+    image_registries: str = Field(
+        default="", description="registries that images may be fetched from, as HOST[:PORT],…"
+    )
     strict_same_status: bool = False
     bare_update_answer: bool = Field(
         default=False, description="answer every update with {} as the oldest clients expect"
@@ -103,6 +113,13 @@ class Settings(BaseSettings):
     def _host_is_given(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("MODELYARD_HOST must name an address, for example 127.0.0.1")
+        return value
+
+    @field_validator("container_host")
+    @classmethod
+    def _container_host_is_local(cls, value: str) -> str:
+        if value and not value.startswith("unix:///"):
+            raise ValueError("MODELYARD_CONTAINER_HOST must be a socket like unix:///run/x.sock")
         return value
 
     @field_validator("pools")
@@ -175,6 +192,16 @@ class Settings(BaseSettings):
     @property
     def instances_dir(self) -> Path:
         return self.run_dir / "instances"
+
+    @property
+    def containers_dir(self) -> Path:
+        """Records of the containers that serve custom images."""
+        return self.run_dir / "containers"
+
+    @property
+    def node_file(self) -> Path:
+        """8 hex digits that name this home for as long as it exists."""
+        return self.home / "node-id"
 
     @property
     def sockets_dir(self) -> Path:

@@ -55,8 +55,10 @@ class RotatingLog:
             with contextlib.suppress(FileNotFoundError):
                 newer.replace(older)
 
-    def write(self, source: str, text: bytes) -> None:
-        """Append the lines of ``text``, each as ``<UTC time> <source> <line>``."""
+    def write(self, source: str, text: bytes, at: str = "") -> None:
+        """Append the lines of ``text``, each as ``<UTC time> <source> <line>``; the time is ``at``,
+        or now.
+        """
         second = int(time.monotonic())
         if second != self._second:
             dropped, self._dropped = self._dropped, 0
@@ -67,8 +69,8 @@ class RotatingLog:
         if self._spent > _BYTES_PER_SECOND:
             self._dropped += len(text)
             return
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-        start = f"{stamp}Z {source} ".encode()
+        stamp = at or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        start = f"{stamp} {source} ".encode()
         block = b"".join(start + line + b"\n" for line in text.splitlines())
         with contextlib.suppress(OSError):
             if self._size + len(block) > self._limit and self._size:

@@ -174,7 +174,7 @@ def _other_type(yard: Catalogue) -> None:
 
 
 def _image(yard: Catalogue) -> None:
-    yard.package("bucket/bad", model_type="Image", swr_location="x/y:1")
+    yard.package("bucket/bad", swr_location="x/y:1")
 
 
 def _link_to_file(yard: Catalogue) -> None:
@@ -237,7 +237,7 @@ BAD = [
     (_not_utf8, ("config.json", "not UTF-8", "line 2", "3015")),
     (_bad_key, ("config.json.metrics.f1", "config.json.dependencies[0].installer", "3041")),
     (_other_type, ("model_type", "TensorFlow", "PyTorch")),
-    (_image, ("config.json.model_type", "config.json.swr_location", "3016")),
+    (_image, ("config.json.swr_location", "for images only", "3016")),
     (_link_to_file, ("'key'", "symbolic link", "3017")),
     (_link_to_folder, ("'etc'", "symbolic link", "3017")),
     (_linked_folder_above, ("source_location", "3551")),
@@ -267,6 +267,23 @@ async def test_bad_packages_fail_with_the_reason(
     assert not project.exists() or not list(project.iterdir())
 
 
+async def test_without_a_container_engine_an_image_says_so(yard: Catalogue, me: Caller) -> None:
+    image = {"model_type": "Image", "source_location": "localhost/poems:1"}
+    model = await me.settled(await me.import_model(**body("", **image)))
+    assert model["model_status"] == "failed"
+    assert model["image_address"] == ""
+    assert "no container engine" in model["failed_reason"]
+    events = (await me.call("GET", me.url(f"/{model['model_id']}/events"))).json()["events"]
+    assert events[0]["event_type"] == "abnormal"
+
+
+async def test_an_image_package_without_an_address_says_so(yard: Catalogue, me: Caller) -> None:
+    yard.write("bucket/poems/model/config.json", {"model_type": "Image", "model_algorithm": "p"})
+    image = body("obs://bucket/poems/", model_type="Image")
+    model = await me.settled(await me.import_model(**image))
+    assert "config.json.swr_location: is missing" in model["failed_reason"]
+
+
 REFUSED: list[tuple[dict[str, object], str, str]] = [
     ({"model_version": None}, "model_version", "3036"),
     ({"model_version": "01.0.1"}, "model_version", "3037"),
@@ -279,7 +296,33 @@ REFUSED: list[tuple[dict[str, object], str, str]] = [
     ({"model_name": "a\u0000"}, "model_name", "3037"),
     ({"model_type": None}, "model_type", "3036"),
     ({"model_type": "Fortran"}, "model_type", "3037"),
-    ({"model_type": "Image"}, "model_type", "3037"),
+    ({"model_type": "Image", "source_location": "a b"}, "source_location", "3037"),
+    ({"model_type": "Image", "source_location": "A/B:1"}, "source_location", "3037"),
+    ({"model_type": "Image", "source_location": "obs://b/a b/"}, "source_location", "3572"),
+    ({"model_type": "Image", "source_location": "a/b", "port": 0}, "port", "3037"),
+    ({"model_type": "Image", "source_location": "a/b", "cmd": "sh 'x"}, "cmd", "3037"),
+    ({"model_type": "Image", "source_location": "a/b", "source_copy": "x"}, "source_copy", "3037"),
+    (
+        {"model_type": "Image", "source_location": "a/b", "health": {"period_seconds": "0"}},
+        "health.period_seconds",
+        "3592",
+    ),
+    (
+        {
+            "model_type": "Image",
+            "source_location": "a/b",
+            "startup_health": {"check_method": "EXEC"},
+        },
+        "startup_health.command",
+        "3592",
+    ),
+    (
+        {"model_type": "Image", "source_location": "a/b", "execution_code": "obs://b/x.py"},
+        "execution_code",
+        "3037",
+    ),
+    ({"health": {"url": "/health"}}, "health", "3037"),
+    ({"port": 8080}, "port", "3037"),
     ({"model_type": "Template"}, "model_type", "3037"),
     ({"model_type": "Custom"}, "model_type", "3037"),
     ({"source_location": None}, "source_location", "3036"),

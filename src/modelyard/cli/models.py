@@ -29,7 +29,11 @@ BUCKET = "models"
 @app.command("import")
 def import_model(
     source: Annotated[
-        str, typer.Argument(help="A folder that holds `model/`, or an obs://bucket/key path.")
+        str,
+        typer.Argument(
+            help="A folder that holds `model/`, an obs://bucket/key path, or with --type Image the "
+            "address of an image."
+        ),
     ],
     name: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
     version: Annotated[
@@ -52,9 +56,9 @@ def import_model(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Import a model package and wait until it can be deployed."""
-    folder = None if is_remote(source) else package_folder(source)
-    name = name or default_name(source)
+    """Import a model package or an image, and wait until it can be deployed."""
+    folder = None if is_remote(source) or is_image(source, model_type) else package_folder(source)
+    name = name or default_name(source, folder)
     with connected(home) as client, progress(f"importing {name}") as shown:
         version = version or next_version(client, name)
         location = source
@@ -109,11 +113,17 @@ def package_folder(source: str) -> Path:
     return folder
 
 
-def default_name(source: str) -> str:
+def is_image(source: str, model_type: str | None) -> bool:
+    """Whether ``source`` is an image's address; packages of type Image are folders."""
+    return (model_type or "").lower() == "image" and not Path(source).expanduser().is_dir()
+
+
+def default_name(source: str, folder: Path | None) -> str:
     """The last part of the path, without what a model name may not hold."""
     last = source.rstrip("/").rsplit("/", 1)[-1]
-    folder = last if is_remote(source) else package_folder(source).name
-    kept = "".join(char if char.isalnum() or char in "-_" else "-" for char in folder)
+    # Of an image's address without its tag or digest.
+    plain = folder.name if folder else last.partition("@")[0].partition(":")[0]
+    kept = "".join(char if char.isalnum() or char in "-_" else "-" for char in plain)
     return kept.lstrip("-_0123456789")[:64] or "model"
 
 

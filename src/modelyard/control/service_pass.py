@@ -226,7 +226,7 @@ class _ServicePass:
             now = self._parts.clock.now_ms()
             async with self._parts.database.write(Step.PASS_START_FAILED) as session:
                 await leases.hold(session, self._service_id, self._token, now)
-                message = storable_text(f"cannot start a process: {error}")
+                message = storable_text(f"cannot start an instance: {error}")
                 await session.execute(
                     update(InstanceRow)
                     .where(InstanceRow.id == spec.instance_id)

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from modelyard.domain.config import VersionConfig
 from modelyard.domain.instance import InstanceSpec
 from modelyard.domain.starts import Start
 from modelyard.settings import Settings
 from modelyard.store.state import ServiceState
+from modelyard.store.tables.model import Model
+
+
+def container_order(model: Model, config: VersionConfig) -> dict[str, object]:
+    """What the model says of its container, and the volumes that the service mounts.
+
+    A volume is the project's, whichever of its services name it.
+    """
+    volumes = [
+        {
+            "name": f"{model.project_id}/{volume.name or volume.source_address}",
+            "mount_path": volume.mount_path,
+        }
+        for volume in config.persistent_volumes
+    ]
+    return {**model.container, "volumes": volumes}
 
 
 def instance_spec(
@@ -31,4 +48,6 @@ def instance_spec(
         body_limit=settings.prediction_body_limit,
         drain_grace_s=float(config.grace_s),
         python=settings.environment_python(model.environment),
+        image=model.image,
+        container=container_order(model, config) if model.image else {},
     )

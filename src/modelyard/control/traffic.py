@@ -52,6 +52,8 @@ def _versions(
             variant=share.variant,
             shadow=share.shadow,
             revision=share.revision,
+            bare=bool(state.models[share.model_id].image),
+            tls=state.models[share.model_id].container.get("protocol") == "https",
         )
         for share in split.shares
         if share.model_id in state.models

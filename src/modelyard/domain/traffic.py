@@ -32,7 +32,9 @@ class VersionTraffic:
     ``endpoints`` are ready, never draining. ``variant`` keeps apart what is compared under one
     model id: instances made otherwise than the stable ones ("" for these). ``shadow``: percent of
     the service's predictions that are copied to this version, whose answers nobody sees.
-    ``revision``: the number that its answers carry, when it is not the service's.
+    ``revision``: the number that its answers carry, when it is not the service's. ``bare``: its
+    instances are containers without a front of ours, so that the gateway says on their answers
+    which version and instance gave them; ``tls``: they are spoken to by HTTPS.
     """
 
     model_id: str
@@ -43,6 +45,8 @@ class VersionTraffic:
     variant: str = ""
     shadow: int = 0
     revision: int | None = None
+    bare: bool = False
+    tls: bool = False
 
     @property
     def gets_copies(self) -> bool:

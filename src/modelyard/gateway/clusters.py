@@ -8,6 +8,7 @@ from functools import cache
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -112,7 +113,21 @@ def _outliers() -> Message:
     return detection
 
 
-def version_cluster(name: str, policy: LoadBalancerPolicy, *, shadow: bool = False) -> Message:
+@cache
+def _unverified_tls() -> Message:
+    """HTTPS without asking who answers: a container's own certificate names nobody known, and the
+    way to it is this machine's loopback.
+    """
+    socket: Message = base_pb2.TransportSocket(
+        name="envoy.transport_sockets.tls",
+        typed_config=packed(tls_pb2.UpstreamTlsContext()),
+    )
+    return socket
+
+
+def version_cluster(
+    name: str, policy: LoadBalancerPolicy, *, shadow: bool = False, tls: bool = False
+) -> Message:
     """The cluster of one model version; its endpoints come separately.
 
     Of a ``shadow`` only so many copies are under way at once: the others are dropped, lest one
@@ -133,6 +148,7 @@ def version_cluster(name: str, policy: LoadBalancerPolicy, *, shadow: bool = Fal
             update_merge_window=duration(0),
         ),
         typed_extension_protocol_options={HTTP_OPTIONS: plain_http()},
+        transport_socket=_unverified_tls() if tls else None,
     )
     return cluster
 
@@ -158,15 +174,21 @@ def pipe_cluster(name: str, path: str, options: AnyMessage) -> Message:
     return cluster
 
 
-def _identity(instance_id: str) -> Message:
-    """Metadata by which the request log names the instance; it costs no header."""
-    name = Struct(fields={names.INSTANCE: Value(string_value=instance_id)})
-    metadata: Message = base_pb2.Metadata(filter_metadata={names.ENDPOINT_METADATA: name})
+def _identity(instance_id: str, version: str) -> Message:
+    """Metadata by which the request log names the instance, and the answers of bare ones what gave
+    them; it costs no header.
+    """
+    said = {names.INSTANCE: instance_id} | ({names.VERSION: version} if version else {})
+    fields = Struct(fields={key: Value(string_value=value) for key, value in said.items()})
+    metadata: Message = base_pb2.Metadata(filter_metadata={names.ENDPOINT_METADATA: fields})
     return metadata
 
 
-def assignment(name: str, endpoints: Sequence[Endpoint]) -> Message:
-    """The instances of the cluster ``name``, in an order that depends on nothing but them."""
+def assignment(name: str, endpoints: Sequence[Endpoint], version: str = "") -> Message:
+    """The instances of the cluster ``name``, in an order that depends on nothing but them.
+
+    ``version``: what the gateway is to call them on their answers; empty where they say it.
+    """
     members = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
@@ -177,7 +199,7 @@ def assignment(name: str, endpoints: Sequence[Endpoint]) -> Message:
                 )
             ),
             load_balancing_weight=UInt32Value(value=1),
-            metadata=_identity(endpoint.instance_id),
+            metadata=_identity(endpoint.instance_id, version),
         )
         for endpoint in sorted(set(endpoints), key=lambda found: (found.host, found.port))
     ]

@@ -46,7 +46,13 @@ service's id follows."""
 
 ENDPOINT_METADATA = "modelyard"
 INSTANCE = "instance"
-"""Under these the metadata of an endpoint names its instance."""
+VERSION = "version"
+"""Under these the metadata of an endpoint names its instance and, where the gateway is to tell it,
+its model version."""
+
+VERSION_HEADER = "x-modelyard-model-version"
+INSTANCE_HEADER = "x-modelyard-instance"
+"""On answers: who gave them. Instances say so themselves, but for containers."""
 
 SHADOW = "shadow"
 """The variant that gets copies of predictions only."""

@@ -164,6 +164,17 @@ def _revision(traffic: ServiceTraffic) -> str:
     return f"%CEL({choice})%"
 
 
+def _tells(traffic: ServiceTraffic) -> list[Message]:
+    """Headers that say who answered, for those who do not say it; empty values add nothing."""
+    if not any(version.bare for version in traffic.versions):
+        return []
+    told = ((names.VERSION_HEADER, names.VERSION), (names.INSTANCE_HEADER, names.INSTANCE))
+    return [
+        _set_header(header, f"%UPSTREAM_METADATA({names.ENDPOINT_METADATA}:{key})%")
+        for header, key in told
+    ]
+
+
 def _splitter(targets: Weighted) -> Message:
     """The program that picks the version of each request, shared by the routes of a service."""
     program = lua_pb2.LuaConfig(
@@ -214,7 +225,10 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
             match=match,
             route=forward,
             request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS, *_SECRET_HEADERS],
-            response_headers_to_add=[_set_header(names.REVISION_HEADER, _revision(traffic))],
+            response_headers_to_add=[
+                _set_header(names.REVISION_HEADER, _revision(traffic)),
+                *_tells(traffic),
+            ],
             response_headers_to_remove=[names.NOT_COMPUTED_HEADER],
             request_body_buffer_limit=UInt64Value(value=traffic.body_limit),
         )

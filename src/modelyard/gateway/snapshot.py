@@ -54,11 +54,16 @@ def _scope(name: str, service_key: str) -> Resource:
 # Most updates leave most versions as they are.
 @lru_cache(maxsize=4096)
 def _targets(
-    name: str, policy: LoadBalancerPolicy, shadow: bool, endpoints: tuple[Endpoint, ...]
+    name: str,
+    policy: LoadBalancerPolicy,
+    shadow: bool,
+    endpoints: tuple[Endpoint, ...],
+    said: str,
+    tls: bool,
 ) -> tuple[Resource, Resource]:
-    """The cluster of one version, and its endpoints."""
-    cluster = resource(name, version_cluster(name, policy, shadow=shadow))
-    members = resource(name, assignment(name, endpoints), depends_on=cluster.version)
+    """The cluster of one version, and its endpoints; ``said``: the version, if we are to tell."""
+    cluster = resource(name, version_cluster(name, policy, shadow=shadow, tls=tls))
+    members = resource(name, assignment(name, endpoints, said), depends_on=cluster.version)
     return cluster, members
 
 
@@ -74,7 +79,9 @@ def service_snapshot(traffic: ServiceTraffic, *, retry_resets: bool) -> Snapshot
     versions = traffic.versions if traffic.serving else ()
     for version in versions:
         name = version_cluster_name(service_id, version)
-        targets += _targets(name, traffic.policy, version.gets_copies, version.endpoints)
+        said = version.model_version if version.bare else ""
+        copies = version.gets_copies
+        targets += _targets(name, traffic.policy, copies, version.endpoints, said, version.tls)
     routes = resource(service_id, service_routes(traffic, retry_resets))
     return Snapshot(
         service_id,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 
 from modelyard.errors import Problem
 from modelyard.packages.documents import wrong_type
 
 JsonDict = dict[str, object]
+
+_PATH = re.compile(r"/[!-\"$->@-~]{0,1023}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +62,40 @@ class Api:
         ]
 
 
-def parse_apis(value: object, where: str, problems: list[Problem]) -> tuple[Api, ...]:
+def parse_apis(
+    value: object, where: str, problems: list[Problem], *, image: bool = False
+) -> tuple[Api, ...]:
     """The apis of a document; what is wrong goes to ``problems`` (3015, 3016).
 
     Both forms are read: ``request``/``response`` of config.json and ``input_params`` /
-    ``output_params`` of the create call. Nothing given means one api at ``/``.
+    ``output_params`` of the create call. Nothing given means one api at ``/``. An ``image`` may
+    have several, at any path, all of one protocol.
     """
     if value in (None, "", []):
         return (Api(),)
     if not isinstance(value, list):
         problems.append(wrong_type(where, "a list", value, "3015"))
         return (Api(),)
-    apis = tuple(_api(item, f"{where}[{i}]", problems) for i, item in enumerate(value))
-    if len(apis) > 1:
+    apis = tuple(_api(item, f"{where}[{i}]", problems, image) for i, item in enumerate(value))
+    if image and len({api.protocol for api in apis}) > 1:
+        reason, remedy = "mixes http and https", "A container speaks one protocol on its port."
+        problems.append(Problem(where, reason, remedy, code="3016"))
+    if len(apis) > 1 and not image:
         problems.append(
             Problem(where, "holds several apis", "A package has one, with url '/'.", code="3016")
         )
     return apis
 
 
-def _api(item: object, where: str, problems: list[Problem]) -> Api:
+def _api(item: object, where: str, problems: list[Problem], image: bool) -> Api:
     if not isinstance(item, dict):
         problems.append(wrong_type(where, "an object", item, "3015"))
         return Api()
     url = _text(item, "url", "/", where, problems)
-    if url != "/":
+    if image and not _PATH.fullmatch(url):
+        reason, remedy = f"{url[:80]!r} is not a path", "Write one like /predict."
+        problems.append(Problem(f"{where}.url", reason, remedy, code="3016"))
+    if url != "/" and not image:
         reason = f"{url[:80]!r} is not the url of a package's api"
         problems.append(Problem(f"{where}.url", reason, "Write '/'.", code="3016"))
     method = _text(item, "method", "post", where, problems).lower()

@@ -11,18 +11,17 @@ from dataclasses import dataclass, field
 from modelyard.errors import Problem
 from modelyard.packages.apis import Api, JsonDict, parse_apis
 from modelyard.packages.documents import DocumentError, parse_json, wrong_type
-from modelyard.packages.engines import PACKAGED, engine_named
-from modelyard.packages.probes import Probe, parse_probe
+from modelyard.packages.engines import SUPPORTED, engine_named
+from modelyard.packages.images import IMAGE, PROBES, ContainerWish, parse_wish
 from modelyard.packages.requirements import Installation, parse_dependencies, parse_policy
 
 LARGEST = 1024 * 1024
 """Bytes of a config.json, at most."""
 
-PROBES = ("health", "readiness_health", "startup_health")
 METRICS = ("f1", "recall", "precision", "accuracy")
 _KNOWN = {
     *("model_algorithm", "model_type", "runtime", "swr_location", "metrics", "apis"),
-    *("dependencies", "dependency_policy", *PROBES),
+    *("dependencies", "dependency_policy", *PROBES, "cmd", "port"),
 }
 _FORBIDDEN = "&!'\"<>="
 _RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+()-]{0,127}")
@@ -30,7 +29,9 @@ _RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+()-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """A good config.json. ``document`` is the whole of it, as written."""
+    """A good config.json. ``document`` is the whole of it, as written; ``container``: what it says
+    of how to run an image.
+    """
 
     model_type: str
     model_algorithm: str
@@ -38,7 +39,7 @@ class ModelConfig:
     metrics: dict[str, float] = field(default_factory=dict)
     apis: tuple[Api, ...] = (Api(),)
     dependencies: tuple[Installation, ...] = ()
-    probes: dict[str, Probe] = field(default_factory=dict)
+    container: ContainerWish = field(default_factory=ContainerWish)
     dependency_policy: str = ""
     document: JsonDict = field(default_factory=dict)
 
@@ -77,28 +78,24 @@ def check_config(document: JsonDict, name: str = "config.json") -> ConfigResult:
     model_type = _model_type(document, name, problems)
     algorithm = _algorithm(document, name, problems)
     runtime = _runtime(document, name, problems)
-    if document.get("swr_location") not in (None, ""):
-        problems.append(
-            Problem(f"{name}.swr_location", "is for images only", "Leave it out.", code="3016")
-        )
+    image = model_type == IMAGE
     metrics = _metrics(document.get("metrics"), f"{name}.metrics", problems)
-    apis = parse_apis(document.get("apis"), f"{name}.apis", problems)
+    apis = parse_apis(document.get("apis"), f"{name}.apis", problems, image=image)
     dependencies = parse_dependencies(
         document.get("dependencies"), f"{name}.dependencies", problems
     )
     policy = parse_policy(document.get("dependency_policy"), f"{name}.dependency_policy", problems)
-    probes = {
-        key: probe
-        for key in PROBES
-        if (probe := parse_probe(document.get(key), f"{name}.{key}", problems))
-    }
-    warnings += [
-        f"{name}: {key} is for images only; packages are probed by their server" for key in probes
-    ]
+    container = parse_wish(document, f"{name}.", "3016", problems)
+    _fitting(image, name, document, problems)
+    if not image:
+        warnings += [
+            f"{name}: {key} is for images only; packages are probed by their server"
+            for key in container.probes
+        ]
     if problems:
         return ConfigResult(None, tuple(problems), tuple(warnings))
     config = ModelConfig(
-        model_type, algorithm, runtime, metrics, apis, dependencies, probes, policy, document
+        model_type, algorithm, runtime, metrics, apis, dependencies, container, policy, document
     )
     return ConfigResult(config, (), tuple(warnings))
 
@@ -113,7 +110,7 @@ def runtime_fault(value: object) -> str | None:
 def _model_type(document: JsonDict, name: str, problems: list[Problem]) -> str:
     value = document.get("model_type")
     at = f"{name}.model_type"
-    remedy = f"Use one of {', '.join(PACKAGED)}."
+    remedy = f"Use one of {', '.join(SUPPORTED)}."
     if value in (None, ""):
         problems.append(Problem(at, "is missing", remedy, code="3015"))
         return ""
@@ -124,10 +121,20 @@ def _model_type(document: JsonDict, name: str, problems: list[Problem]) -> str:
     if engine is None:
         problems.append(Problem(at, f"{value[:60]!r} is not supported", remedy, code="3016"))
         return ""
-    if not engine.packaged:
-        reason = f"{engine.name} needs a container, which is not supported yet"
+    if engine.name not in SUPPORTED:
+        reason = f"{engine.name} models are not supported"
         problems.append(Problem(at, reason, remedy, code="3016"))
     return engine.name
+
+
+def _fitting(image: bool, name: str, document: JsonDict, problems: list[Problem]) -> None:
+    """What only images, or only packages, may say (models.md §3)."""
+    refused = ("dependencies",) if image else ("swr_location", "cmd", "port")
+    whose = "packages" if image else "images"
+    for key in refused:
+        if document.get(key) not in (None, "", []):
+            reason = f"is for {whose} only"
+            problems.append(Problem(f"{name}.{key}", reason, "Leave it out.", code="3016"))
 
 
 def _algorithm(document: JsonDict, name: str, problems: list[Problem]) -> str:

@@ -18,7 +18,15 @@ from modelyard.packages.config_json import (
     runtime_fault,
 )
 from modelyard.packages.documents import DocumentError, parse_json, unstorable, wrong_type
-from modelyard.packages.engines import PACKAGED, engine_named
+from modelyard.packages.engines import SUPPORTED, engine_named
+from modelyard.packages.images import (
+    IMAGE,
+    PROBES,
+    ContainerWish,
+    address_problem,
+    is_address,
+    parse_wish,
+)
 from modelyard.packages.params import parse_params
 from modelyard.packages.requirements import Installation, parse_dependencies, parse_policy
 
@@ -39,19 +47,21 @@ _KNOWN = (
         "source_job_id",
     ),
     *("source_job_version", "source_type", "source_copy", "model_docs", "workspace_id"),
+    *("cmd", "port", *PROBES),
 )
 _UNSUPPORTED = {
     "template": "templates are not supported; import a package",
-    "cmd": "start commands need a container, which is not supported yet",
-    "health": "probes are for images, which are not supported yet",
-    "readiness_health": "probes are for images, which are not supported yet",
-    "startup_health": "probes are for images, which are not supported yet",
 }
+_OF_IMAGES = ("cmd", "port", *PROBES)
+_OF_PACKAGES = ("dependencies", "execution_code")
 
 
 @dataclass(frozen=True, slots=True)
 class NewModel:
-    """A model that may be created. None and "" mean that the package decides."""
+    """A model that may be created. None and "" mean that the package decides.
+
+    ``container`` and ``source_copy``: of images; False follows what becomes of the address.
+    """
 
     name: str
     version: str
@@ -74,6 +84,8 @@ class NewModel:
     source_type: str = ""
     model_docs: tuple[JsonDict, ...] = ()
     workspace_id: str = "0"
+    container: ContainerWish = field(default_factory=ContainerWish)
+    source_copy: bool = True
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -107,13 +119,14 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def model(self, new_name: str) -> NewModel:
-        self._unknown_fields()
         model_type = self._model_type()
+        self._image = model_type == IMAGE
+        self._unknown_fields()
         initial = self._initial_config()
         return NewModel(
             name=self._name(new_name),
             version=self._version(),
-            source_location=self._path("source_location", needed=True),
+            source_location=self._source(),
             model_type=model_type,
             runtime=self._runtime(),
             description=self._description(),
@@ -134,6 +147,8 @@ class _Checker:
             source_type=self._source_type(),
             model_docs=self._docs(),
             workspace_id=self._workspace(),
+            container=self._container(),
+            source_copy=self._source_copy(),
             warnings=initial.warnings if initial else (),
         )
 
@@ -170,9 +185,34 @@ class _Checker:
                 self._refuse(key, _UNSUPPORTED[key], "Leave it out.")
             elif key not in _KNOWN:
                 self._refuse(key[:64] or "''", "is not a field of this call", "Leave it out.")
-        # Packages are always copied, so only the other wish cannot be met.
-        if str(self.body.get("source_copy", "true")).lower() != "true":
+            elif key in _OF_IMAGES and not self._image:
+                self._refuse(key, "is for images only", "Leave it out.")
+            elif key in _OF_PACKAGES and self._image and self.body[key] != []:
+                self._refuse(key, "is for packages only", "Put it into the image.")
+
+    def _source(self) -> str:
+        """A folder of objects or, of an image, its address."""
+        value = self.body.get("source_location")
+        if not (self._image and isinstance(value, str) and is_address(value)):
+            return self._path("source_location", needed=True)
+        problem = address_problem(value, "source_location")
+        if problem:
+            self.problems.append(problem)
+        return value
+
+    def _container(self) -> ContainerWish:
+        # The address stands in source_location here; only config.json has another place for it.
+        said = {key: self.body[key] for key in _OF_IMAGES if key in self.body}
+        return parse_wish(said, "", "3037", self.problems) if self._image else ContainerWish()
+
+    def _source_copy(self) -> bool:
+        word = str(self.body.get("source_copy", "true")).lower()
+        if word not in ("true", "false"):
+            self._refuse("source_copy", f"{word[:40]!r} is unknown", "Use true or false.")
+        elif word == "false" and not self._image:
+            # Packages are always copied, so only the other wish cannot be met.
             self._refuse("source_copy", "false is for images only", "Leave it out.")
+        return word != "false"
 
     def _name(self, new_name: str) -> str:
         value = self._text("model_name")
@@ -207,7 +247,7 @@ class _Checker:
 
     def _model_type(self) -> str:
         value = self._text("model_type")
-        remedy = f"Use one of {', '.join(PACKAGED)}."
+        remedy = f"Use one of {', '.join(SUPPORTED)}."
         if "model_type" not in self.body:
             self._refuse("model_type", "is required", remedy, "3036")
             return ""
@@ -216,9 +256,9 @@ class _Checker:
             if value:
                 self._refuse("model_type", f"{value[:60]!r} is not supported", remedy)
             return ""
-        if not engine.packaged:
-            reason = f"{engine.name} models are not supported yet"
-            self._refuse("model_type", reason, f"Import a package instead. {remedy}")
+        if engine.name not in SUPPORTED:
+            reason = f"{engine.name} models are not supported"
+            self._refuse("model_type", reason, f"Import a package or an image instead. {remedy}")
         return engine.name
 
     def _runtime(self) -> str:
@@ -250,7 +290,9 @@ class _Checker:
 
     def _apis(self) -> tuple[Api, ...] | None:
         value = self._document("apis")
-        return None if value in (None, []) else parse_apis(value, "apis", self.problems)
+        if value in (None, []):
+            return None
+        return parse_apis(value, "apis", self.problems, image=self._image)
 
     def _params(self, key: str) -> tuple[JsonDict, ...] | None:
         value = self._document(key)

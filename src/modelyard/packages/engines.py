@@ -12,7 +12,7 @@ class Engine:
     ``suffixes``: names of weight files; empty where the folder itself is the model. ``scriptless``:
     a package without ``customize_service.py`` is served by a default handler. ``marker``: the file
     that such a package must hold where the folder is the model. ``packaged``: served from a
-    package; False for what needs a container.
+    package. ``container``: served by a container of an image that the model names.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Engine:
     scriptless: bool = False
     marker: str = ""
     packaged: bool = True
+    container: bool = False
 
 
 # The same names as the model server looks for.
@@ -40,13 +41,16 @@ ENGINES = (
     Engine("Pickle", (".pkl", ".pickle", ".m", ".model"), scriptless=True),
     Engine("Joblib", (".joblib", ".pkl", ".pickle", ".m", ".model"), scriptless=True),
     Engine("Safetensors", (".safetensors",)),
-    Engine("Image", packaged=False),
+    Engine("Image", scriptless=True, packaged=False, container=True),
     Engine("Custom", packaged=False),
     Engine("Template", packaged=False),
 )
 
 PACKAGED = tuple(engine.name for engine in ENGINES if engine.packaged)
 """The names of the engines that packages are served with."""
+
+SUPPORTED = tuple(engine.name for engine in ENGINES if engine.packaged or engine.container)
+"""Every ``model_type`` that can be imported."""
 
 
 def engine_named(name: str) -> Engine | None:

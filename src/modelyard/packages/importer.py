@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -43,6 +43,8 @@ from modelyard.packages.environments.choosing import Asked, choose
 from modelyard.packages.environments.manifest import Environment
 from modelyard.packages.environments.shared import Environments
 from modelyard.packages.environments.wanted import Wanted
+from modelyard.packages.image_import import ImportedImage, NoEngine, default_config, import_image
+from modelyard.packages.images import IMAGE, Images, is_address
 from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder, not_a_folder
 from modelyard.packages.published import InForce, Overrides, in_force
 from modelyard.settings import Settings
@@ -70,15 +72,18 @@ _SCRIPT_LIMIT = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One import: what the importer needs of the model's row."""
+    """One import: what the importer needs of the model's row. ``address``: of an image that needs
+    no package, and then there is no ``source``.
+    """
 
     model_id: str
     project_id: str
     label: str
     model_type: str
-    source: ObjectPath
+    source: ObjectPath | None
     script: ObjectPath | None
     said: Overrides
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class Package:
     wanted: Wanted | None = None
     """What its own environment must have; None where the platform's serves."""
     findings: tuple[Finding, ...] = ()
+    image: ImportedImage | None = None
 
 
 class ModelImporter:
@@ -104,6 +110,7 @@ class ModelImporter:
         objects: Objects,
         environments: Environments,
         limits: Limits | None = None,
+        images: Images | None = None,
     ) -> None:
         self._folder = settings.packages_dir
         self._database = database
@@ -111,6 +118,7 @@ class ModelImporter:
         self._objects = objects
         self._environments = environments
         self._limits = limits or Limits()
+        self._images = images or NoEngine()
         self._turns = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
@@ -148,6 +156,7 @@ class ModelImporter:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._folder / project_id / model_id, True)
+        await self._images.forget(model_id)
 
     async def _import(self, model_id: str) -> None:
         try:
@@ -219,15 +228,17 @@ class ModelImporter:
             model.status = PUBLISHING
             label = f"[{model.name} {model.version}]"
             add_event(session, model_id, self._clock.now_ms(), f"{label} import started")
-            script = model.execution_code
+            script, source = model.execution_code, model.source_location
+            address = source if model.model_type == IMAGE and is_address(source) else ""
             return Order(
                 model_id=model_id,
                 project_id=model.project_id,
                 label=label,
                 model_type=model.model_type,
-                source=parse_path(model.source_location, "source_location"),
+                source=None if address else parse_path(source, "source_location"),
                 script=parse_path(script, "execution_code") if script else None,
                 said=Overrides.load(model.requested),
+                address=address,
             )
 
     async def _fetch(self, order: Order, aside: Path) -> Package:
@@ -235,6 +246,12 @@ class ModelImporter:
         engine = engine_named(order.model_type)
         if engine is None:
             raise refuse([Problem("model_type", f"{order.model_type!r} is unknown", "Correct it.")])
+        if order.source is None:
+            # Every model has its folder, also one without a package.
+            await asyncio.to_thread(aside.mkdir, parents=True)
+            config = _given_config(order.said)
+            content = _agreeing(config, engine, order.said)
+            return await self._with_image(order, config, Package(content, 0, config.warnings))
         folder = order.source.child("model")
         plan = await self._objects.plan_tree(folder, self._limits, "source_location")
         if plan is None:
@@ -253,12 +270,25 @@ class ModelImporter:
             await self._fetch_script(order.script, aside / "model" / SCRIPT)
         result = await asyncio.to_thread(_read_config, aside / "model" / CONFIG, order.said)
         content = _agreeing(result, engine, order.said)
+        warnings = (*layout.warnings, *result.warnings)
+        if engine.container:
+            found = Package(content, report.size, warnings)
+            return await self._with_image(order, result, found)
         policy = content.dependency_policy
         asked = Asked(engine.name, content.runtime, content.installations, policy)
         choice = await asyncio.to_thread(choose, asked, aside / "model")
         findings = await asyncio.to_thread(_findings, aside)
-        warnings = (*layout.warnings, *result.warnings, *_served_by(content), *choice.warnings)
+        warnings += (*_served_by(content), *choice.warnings)
         return Package(content, report.size, warnings, choice.wanted, findings)
+
+    async def _with_image(self, order: Order, result: ConfigResult, found: Package) -> Package:
+        assert result.config is not None
+        image = await import_image(
+            self._images, order.model_id, order.address, result.config, order.said
+        )
+        content = replace(found.content, health=image.health)
+        warnings = (*found.warnings, *image.warnings)
+        return Package(content, found.size + image.size, warnings, image=image)
 
     async def _fetch_script(self, script: ObjectPath, target: Path) -> None:
         if not script.key.endswith(".py"):
@@ -298,6 +328,9 @@ class ModelImporter:
             model.config = content.config
             model.size = package.size
             model.package_dir = str(final)
+            if package.image is not None:
+                model.image = package.image.image
+                model.container = package.image.container
             warnings = package.warnings
             model.findings = [finding.document() for finding in package.findings]
             if environment is not None:
@@ -347,6 +380,13 @@ def _read_config(path: Path, said: Overrides) -> ConfigResult:
         return check_config(said.initial_config, "initial_config")
     with path.open("rb") as file:
         return parse_config(file.read(LARGEST + 1))
+
+
+def _given_config(said: Overrides) -> ConfigResult:
+    """The config of an image without a package: the create call's, or none at all."""
+    if said.initial_config is not None:
+        return check_config(said.initial_config, "initial_config")
+    return ConfigResult(default_config())
 
 
 def _agreeing(result: ConfigResult, engine: Engine, said: Overrides) -> InForce:

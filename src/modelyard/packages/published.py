@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from modelyard.errors import Problem
 from modelyard.packages.apis import JsonDict, parse_apis
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import ModelConfig
 from modelyard.packages.creation import NewModel
+from modelyard.packages.images import IMAGE
 from modelyard.packages.requirements import POLICIES, Installation, parse_dependencies
 
 
@@ -26,6 +27,8 @@ class Overrides:
     dependency_policy: str = ""
     model_metrics: dict[str, float] | None = None
     initial_config: JsonDict | None = None
+    container: JsonDict = field(default_factory=dict)
+    source_copy: bool = True
 
     @classmethod
     def of(cls, new: NewModel) -> Overrides:
@@ -40,6 +43,8 @@ class Overrides:
             dependency_policy=new.dependency_policy,
             model_metrics=new.model_metrics,
             initial_config=new.initial_config,
+            container=new.container.document(),
+            source_copy=new.source_copy,
         )
 
     @classmethod
@@ -72,7 +77,8 @@ class InForce:
 def in_force(config: ModelConfig, said: Overrides) -> InForce:
     """What the create call said wins over config.json (models.md §1.1)."""
     unused: list[Problem] = []
-    apis = parse_apis(said.apis, "apis", unused) if said.apis else config.apis
+    image = config.model_type == IMAGE
+    apis = parse_apis(said.apis, "apis", unused, image=image) if said.apis else config.apis
     installations = (
         config.dependencies
         if said.dependencies is None
@@ -80,9 +86,9 @@ def in_force(config: ModelConfig, said: Overrides) -> InForce:
     )
     inputs = [param for api in apis for param in api.input_params()]
     outputs = [param for api in apis for param in api.output_params()]
-    health = config.probes.get("health")
+    health = config.container.probes.get("health")
     return InForce(
-        runtime=said.runtime or config.runtime or SERVED_BY,
+        runtime="" if image else said.runtime or config.runtime or SERVED_BY,
         model_algorithm=said.model_algorithm or config.model_algorithm,
         apis=[api.document() for api in apis],
         input_params=inputs if said.input_params is None else said.input_params,

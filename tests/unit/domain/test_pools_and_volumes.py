@@ -157,6 +157,27 @@ def test_a_version_comes_back_from_the_store_as_it_went_in() -> None:
     assert stored.persistent_volumes[0].mount_path == "/data"
 
 
+def test_containers_have_mounts_and_ceilings() -> None:
+    made = version(
+        entry(
+            pool_name="cards",
+            specification="custom",
+            custom_spec={"cpu": 1, "memory": 1024},
+            additional_properties={
+                "persistent_volumes": [VOLUME],
+                "log_volume": [{"host_path": "/h", "mount_path": "/l"}],
+            },
+        )
+    )
+    here = {item.field for item in pending(ServiceSettings(), [made])}
+    there = {item.field for item in pending(ServiceSettings(), [made], {made.model_id})}
+    assert here - there == {
+        "config[0].custom_spec.memory",
+        "config[0].additional_properties.persistent_volumes",
+    }
+    assert "config[0].additional_properties.log_volume" in there
+
+
 def test_service_settings_are_read() -> None:
     wish = created(
         entry(),

@@ -41,7 +41,7 @@ def model_summary(model: Model) -> Document:
         "tunable": False,
         "market_flag": False,
         "publishable_flag": False,
-        "source_copy": "true",
+        "source_copy": "true" if model.container.get("source_copy", True) else "false",
         "subscription_id": "",
         "extra": "",
         "specification": _SPECIFICATION,
@@ -53,7 +53,7 @@ def model_details(model: Model, own: Environment | None = None) -> Document:
 
     Ours: ``failed_reason`` says why a failed one failed, ``findings`` where it differs from what
     its package asks for or may stumble here, and how to mend it, ``environment`` what it runs in
-    (``own``, unless that is the platform's).
+    (``own``, unless that is the platform's), ``port`` where an image's container listens.
     """
     details = model_summary(model) | {
         "runtime": model.runtime,
@@ -61,7 +61,7 @@ def model_details(model: Model, own: Environment | None = None) -> Document:
         "source_job_id": model.source_job_id,
         "source_job_version": model.source_job_version,
         "execution_code": model.execution_code,
-        "image_address": "",
+        "image_address": model.container.get("address", ""),
         "schema_doc": "",
         "input_params": [_param(param) for param in model.input_params],
         "output_params": [_param(param) for param in model.output_params],
@@ -73,13 +73,16 @@ def model_details(model: Model, own: Environment | None = None) -> Document:
         "labels_map": {"labels": []},
         "model_docs": model.model_docs,
         "model_algorithm": model.model_algorithm,
-        "cmd": "",
+        "cmd": model.container.get("cmd", ""),
         "failed_reason": model.failed_reason,
         "findings": model.findings,
         "environment": _environment(model, own),
     }
     if model.health:
         details["health"] = model.health
+    if model.container:
+        details["port"] = model.container["port"]
+        details |= {key: probe for key, probe in model.container["probes"].items() if probe}
     return details
 
 

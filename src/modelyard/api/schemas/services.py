@@ -106,7 +106,8 @@ def _pending(details: Details) -> Sequence[Pending]:
     settings = ServiceSettings(
         service.priority, bool(service.secrets), service.additional_properties
     )
-    return pending(settings, details.config)
+    images = {model.id for model in details.models.values() if model.image}
+    return pending(settings, details.config, images)
 
 
 def _version(details: Details, version: VersionConfig) -> Json:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modelyard.cli.lifecycle.parts import answers, find_parts
 from modelyard.domain.instance import InstanceReport
 from modelyard.processes import ProcessIdentity
-from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.composite import open_runtime
 from modelyard.settings import Settings
 
 
@@ -67,9 +67,9 @@ def look(settings: Settings) -> PlatformStatus:
 async def _instances(settings: Settings) -> list[InstanceReport]:
     if not settings.instances_dir.is_dir():
         return []
-    runtime = LocalRuntime(settings.instances_dir, settings.logs_dir)
+    runtime = open_runtime(settings)
     try:
         reports = await runtime.list()
     finally:
-        runtime.close()
+        await runtime.close()
     return sorted(reports, key=lambda report: (report.service_id, report.instance_id))

@@ -10,7 +10,7 @@ from modelyard.cli.lifecycle.parts import control_plane_record, find_parts, gate
 from modelyard.cli.lifecycle.wanted import exclusive, forget_wanted
 from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.processes import ProcessIdentity, kill_group, reap, send, wait_gone
-from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.composite import CompositeRuntime, open_runtime
 from modelyard.settings import Settings
 
 _POLL_S = 0.05
@@ -70,7 +70,7 @@ async def _end_gateway(settings: Settings, grace_s: float) -> None:
 
 
 async def _end_instances(settings: Settings, say: Say, grace_s: float) -> int:
-    runtime = LocalRuntime(settings.instances_dir, settings.logs_dir)
+    runtime = open_runtime(settings)
     try:
         reports = await runtime.list()
         if reports:
@@ -78,11 +78,11 @@ async def _end_instances(settings: Settings, say: Say, grace_s: float) -> int:
             await asyncio.gather(*(runtime.stop(report.instance_id) for report in reports))
         return len(reports)
     finally:
-        runtime.close()
+        await runtime.close()
 
 
 async def _drain(
-    runtime: LocalRuntime, reports: list[InstanceReport], say: Say, grace_s: float
+    runtime: CompositeRuntime, reports: list[InstanceReport], say: Say, grace_s: float
 ) -> None:
     """Ask all to finish what they compute; returns when they have, or after ``grace_s``."""
     await asyncio.gather(*(runtime.drain(report.instance_id) for report in reports))
@@ -94,7 +94,7 @@ async def _drain(
         left = [report for report in left if await _runs(runtime, report.instance_id)]
 
 
-async def _runs(runtime: LocalRuntime, instance_id: str) -> bool:
+async def _runs(runtime: CompositeRuntime, instance_id: str) -> bool:
     report = await runtime.probe(instance_id)
     return report is not None and report.phase is not Phase.GONE
 

@@ -51,6 +51,7 @@ from modelyard.objects.store import Objects
 from modelyard.packages.importer import ModelImporter
 from modelyard.periodic import Periodic
 from modelyard.processes import identify, write_private, write_record
+from modelyard.runtime.limits import Limits
 from modelyard.runtime.local import LocalRuntime
 from modelyard.settings import Settings
 from modelyard.steps import Step
@@ -100,6 +101,24 @@ async def _open_database(settings: Settings, node: str) -> Database:
     return database
 
 
+async def _limits(settings: Settings, node: str) -> Limits:
+    """What instances are held by, as far as this machine allows it."""
+    limits = Limits(
+        node=node,
+        home=settings.home,
+        instances_dir=settings.instances_dir,
+        run_dir=settings.run_dir,
+        ids=settings.uid_range,
+        pids=settings.instance_pids,
+        on=settings.limits == "auto",
+    )
+    found = await asyncio.to_thread(limits.find)
+    log.info("limits of instances", in_force=found.sentence())
+    for warning in found.warnings:
+        log.warning("limits of instances", reason=warning)
+    return limits
+
+
 @asynccontextmanager
 async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
     """Everything but the API's server: started in order, stopped in the opposite one."""
@@ -110,7 +129,9 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         await ensure_admin(database, settings, clock)
         keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
         tokens = Tokens(keys, clock, settings.token_lifetime)
-        runtime = LocalRuntime(settings.instances_dir, settings.logs_dir)
+        runtime = LocalRuntime(
+            settings.instances_dir, settings.logs_dir, limits=await _limits(settings, node)
+        )
         stack.callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))

@@ -79,6 +79,8 @@ def lend_packages(folder: Path) -> None:
     """
     library = folder / "lib"
     library.mkdir(exist_ok=True)
+    # The worker may be another user; who gets this far is the instance's folder's business.
+    library.chmod(0o755)
     here = Path(__file__).resolve().parent.parent
     for name in _SHARED_PACKAGES:
         link = library / name

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from modelyard_instance import replies
+from modelyard_instance.confine import Confinement
 from modelyard_instance.logs import RotatingLog
 from modelyard_instance.process import WorkerProcess
 from modelyard_instance.replies import Reply
@@ -50,14 +51,24 @@ class Supervisor:
     """One worker, replaced when it dies; predictions queue here while it computes.
 
     ``phase`` is ``starting``, ``ready`` or ``failed`` (final: the package cannot be loaded),
-    ``message`` says why. ``on_change`` is called after either has changed.
+    ``message`` says why. ``on_change`` is called after either has changed. ``losses`` counts the
+    workers that died after they had been ready, ``last_loss`` is why the latest did.
+    ``confinement``: what the workers are shut in by.
     """
 
     def __init__(
-        self, spec: Spec, folder: Path, log: RotatingLog, on_change: Callable[[], None]
+        self,
+        spec: Spec,
+        folder: Path,
+        log: RotatingLog,
+        on_change: Callable[[], None],
+        confinement: Confinement | None = None,
     ) -> None:
         self.phase = STARTING
         self.message = "loading the model"
+        self.losses = 0
+        self.last_loss = ""
+        self._confinement = confinement
         self._spec = spec
         self._folder = folder
         self._log = log
@@ -184,7 +195,7 @@ class Supervisor:
             started = self._loop.time()
             try:
                 worker = await WorkerProcess.start(
-                    self._spec, self._folder, self._log, self._on_frame
+                    self._spec, self._folder, self._log, self._on_frame, self._confinement
                 )
             except OSError as error:
                 self.fail(f"the model's process cannot be started: {error}")
@@ -208,6 +219,7 @@ class Supervisor:
         job, self._current = self._current, None
         if job is not None and not job.answer.done():
             job.answer.set_result(replies.worker_lost(cause))
+        self.losses, self.last_loss = self.losses + 1, cause
         self._log.write("front", f"worker lost: {cause}".encode())
         self._turn(STARTING, f"restarting the model's process: {cause}")
 

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from modelyard.processes import ProcessIdentity, alive, identify
+from modelyard.runtime.limits import take_away
 from ports import free_port
 
 T = TypeVar("T")
@@ -116,13 +117,14 @@ class Stack:
         self.run("down", "--grace", "15")
 
     def sweep(self) -> None:
-        """Kill whatever still belongs to the home, and remove it."""
+        """Kill whatever still belongs to the home, and remove it, with its control groups."""
         deadline = time.monotonic() + 10
         while (left := processes_of(self.home)) and time.monotonic() < deadline:
             for process in left:
                 if alive(process):
                     os.kill(process.pid, signal.SIGKILL)
             time.sleep(0.02)
+        take_away(self.home / "run")
         shutil.rmtree(self.home, ignore_errors=True)
 
     def show_logs(self) -> None:

@@ -236,9 +236,10 @@ def end(folder: Path) -> None:
     plan = _plan_in(folder)
     if plan is None:
         return
-    if plan.uid:
-        _end_user(plan.uid)
     groups.end(Path(one) for one in plan.groups)
+    if plan.uid and not plan.groups:
+        # Groups have all of them, and are looked up sooner.
+        _end_user(plan.uid)
 
 
 def why_killed(folder: Path) -> str:

@@ -32,8 +32,8 @@ class Confinement:
 
     ``groups``: cgroup folders, one per hierarchy; empty where there are none. ``uid``: user and
     group of the workers, 0 for the platform's own. ``hidden``: places that the workers find empty
-    but for ``shown`` (to read) and ``writable``, and ``scratch`` the folder that they find as
-    ``/tmp``; only with ``uid``. ``memory_mb``: the flavour's, in
+    but for ``shown`` (to read), ``writable`` and ``links`` (path and target); ``scratch`` is the
+    folder that they find as ``/tmp``; all only with ``uid``. ``memory_mb``: the flavour's, in
     MB. ``data_bytes``, ``processes``, ``open_files``: rlimits of the workers, 0 for none.
     """
 
@@ -42,6 +42,7 @@ class Confinement:
     hidden: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
     scratch: str = ""
     memory_mb: int = 0
     data_bytes: int = 0
@@ -54,21 +55,34 @@ class Confinement:
 
 
 def parse_confinement(text: bytes) -> Confinement:
-    """The confinement in ``text``. Raises ``ValueError``."""
+    """The confinement in ``text``; what a former release did not write yet is nothing.
+
+    Raises ``ValueError``.
+    """
+
+    def names(key: str) -> tuple[str, ...]:
+        return tuple(str(one) for one in data.get(key, ()))
+
+    def number(key: str) -> int:
+        return int(data.get(key, 0))
+
     try:
         data = json.loads(text)
-        lists = {
-            name: tuple(str(one) for one in data[name])
-            for name in ("groups", "hidden", "shown", "writable")
-        }
-        numbers = {
-            name: int(data[name])
-            for name in ("uid", "memory_mb", "data_bytes", "processes", "open_files")
-        }
-        scratch = str(data["scratch"])
-    except (KeyError, TypeError, ValueError) as error:
+        return Confinement(
+            groups=tuple(str(one) for one in data["groups"]),
+            uid=int(data["uid"]),
+            hidden=names("hidden"),
+            shown=names("shown"),
+            writable=names("writable"),
+            links=tuple((str(path), str(target)) for path, target in data.get("links", ())),
+            scratch=str(data.get("scratch", "")),
+            memory_mb=number("memory_mb"),
+            data_bytes=number("data_bytes"),
+            processes=number("processes"),
+            open_files=number("open_files"),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{NAME}: {error!r}") from error
-    return Confinement(**lists, **numbers, scratch=scratch)  # type: ignore[arg-type]
 
 
 def read_confinement(folder: Path) -> Confinement | None:
@@ -120,7 +134,11 @@ def _enter_linux(confinement: Confinement) -> None:
     uid = confinement.uid
     if uid:
         view.show_only(
-            confinement.hidden, confinement.shown, confinement.writable, confinement.scratch
+            confinement.hidden,
+            confinement.shown,
+            confinement.writable,
+            links=confinement.links,
+            scratch=confinement.scratch,
         )
         if confinement.processes:
             # Counts the user's processes, so only a user of the instance's own may have it.

@@ -36,13 +36,20 @@ class _Held:
 
 
 def show_only(
-    hidden: Sequence[str], shown: Sequence[str], writable: Sequence[str], scratch: str = ""
+    hidden: Sequence[str],
+    shown: Sequence[str],
+    writable: Sequence[str],
+    *,
+    links: Sequence[tuple[str, str]] = (),
+    scratch: str = "",
 ) -> None:
     """Empty the places ``hidden`` for this process, and put ``shown`` and ``writable`` back there.
 
     ``shown`` can be read only, apart from what is ``writable``. What does not exist, or lies in no
-    hidden place, is passed over. With ``scratch``, a folder, that is the process's ``/tmp``, and
-    its shared memory is its own, too. Raises ``OSError``.
+    hidden place, is passed over. ``links``: symbolic links in hidden places, path and target.
+    With ``scratch``, a folder, that is the process's ``/tmp``, and its shared memory is its own,
+    too; the way to what is shown below ``/tmp`` is made there, so it must be ours and sticky.
+    Raises ``OSError``.
     """
     if scratch:
         hidden = [*hidden, _TMP]
@@ -67,6 +74,8 @@ def show_only(
         # From the outside in: what lies in another shown folder goes on top of it.
         for one in sorted(held, key=lambda one: len(one.path.parts)):
             _show(one)
+        for link, target in links:
+            _link(Path(link), target, hidden)
     finally:
         for one in held:
             os.close(one.descriptor)
@@ -94,6 +103,14 @@ def _show(held: _Held) -> None:
     if not held.writable:
         flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV
         _mount("none", path, None, flags)
+
+
+def _link(path: Path, target: str, hidden: Sequence[str]) -> None:
+    """On this machine's own disk nothing is made: only where it is hidden by now."""
+    if any(path.is_relative_to(place) and Path(place).exists() for place in hidden):
+        _make_way(path.parent)
+        if not path.exists():
+            path.symlink_to(target)
 
 
 def _make_way(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import venv
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,50 @@ async def test_without_control_groups_an_rlimit_holds_the_memory(
     assert marked(spec.instance_id) == []
 
 
+async def test_the_view_of_a_model_with_a_user_of_its_own(yard: Yard) -> None:
+    """Where packages look for themselves (models.md §9), scratch space, and nothing else."""
+    runtime = yard.begin()
+    if not yard.found.users:
+        pytest.skip(f"INSTANCES HAVE NO USERS OF THEIR OWN HERE: {yard.found.warnings}")
+    spec = yard.spec("looks")
+    report = await ready(runtime, spec)
+
+    def said(expression: str) -> Any:
+        return do(report, f"import tempfile\nanswer = {expression}").json()
+
+    assert sorted(said("os.listdir('/home')")) == ["mind", "work"]
+    assert "customize_service.py" in said("os.listdir('/home/mind/model')")
+    assert said("open('/home/work/note', 'w').write('x')") == 1
+    assert said("os.listdir('.')") == ["note"]
+    assert said("tempfile.mkstemp()[1]").startswith("/tmp/")
+    assert (yard.instances / spec.instance_id / "work" / "note").read_text() == "x"
+    assert said("os.listdir('/dev/shm')") == []
+    assert said("open('/dev/stdout', 'w').write('to the log\\n')") == 11
+    wait_for(lambda: "model to the log" in runtime.log_tail(spec.instance_id), "the line")
+    for forbidden in ("'/home/mind/model/x'", f"{str(yard.instances / spec.instance_id / 'x')!r}"):
+        assert "Error" in do(report, f"open({forbidden}, 'w')").text
+    # Another worker finds the same, whatever the first one has left in its way.
+    do(report, "os.symlink('/etc', '/tmp/elsewhere'); os._exit(1)")
+    await until(runtime, spec, Phase.READY)
+    assert "customize_service.py" in said("os.listdir('/home/mind/model')")
+
+
+async def test_an_environment_in_the_home_is_shown_to_its_worker(yard: Yard) -> None:
+    runtime = yard.begin()
+    if not yard.found.users:
+        pytest.skip(f"INSTANCES HAVE NO USERS OF THEIR OWN HERE: {yard.found.warnings}")
+    environment = yard.home / "environments" / "one"
+    mask = os.umask(0o077)
+    try:
+        venv.create(environment, symlinks=True, with_pip=False)
+    finally:
+        os.umask(mask)
+    spec = yard.spec("elsewhere", python=str(environment / "bin" / "python"))
+    report = await ready(runtime, spec)
+    assert do(report, "answer = sys.prefix").json() == str(environment)
+    assert do(report, "answer = os.getuid()").json() == yard.plan(spec).uid
+
+
 async def test_off_is_off(tmp_path: Path) -> None:
     yard = Yard(tmp_path / "home", on=False, ids=range(0))
     try:
@@ -301,6 +346,7 @@ async def test_what_cannot_be_held_is_not_started(yard: Yard) -> None:
     assert report.pid is not None
     os.kill(report.pid, signal.SIGKILL)
     await until(runtime, spec, Phase.GONE)
+    wait_for(lambda: not marked(spec.instance_id), "the worker to go with its front")
     runtime.close()
     # Another front of that folder, and nobody to mend it.
     (yard.instances / spec.instance_id / "confinement.json").write_bytes(b"{")

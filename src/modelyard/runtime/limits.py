@@ -34,6 +34,8 @@ RECORD = "limits.json"
 
 OPEN_FILES = 16_384
 _TRIAL_TIMEOUT_S = 60.0
+# Where some packages look for themselves (models.md §9).
+_PACKAGE_LINK, _WORK_LINK = "/home/mind", "/home/work"
 _ROUNDS = 10
 _MB = 1024 * 1024
 
@@ -46,13 +48,15 @@ class InForce:
     ``parents``: the control groups that hold those of the instances.
     """
 
-    kind: str = Kind.OFF
+    kind: str = ""
     users: str = ""
     parents: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """One line for people."""
+        if not self.kind:
+            return "told when the platform runs"
         controllers = f" ({', '.join(CONTROLLERS)})" if self.parents else ""
         own = f"users {self.users}" if self.users else "the platform's own user"
         return f"{self.kind}{controllers}, {own}"
@@ -186,7 +190,8 @@ class Limits:
             *_program_folders(python),
             *(users.interpreter_folders(Path(spec.python)) if spec.python else ()),
         ]
-        plan = replace(plan, scratch=str(folder / "tmp"))
+        links = ((_PACKAGE_LINK, spec.package_dir), (_WORK_LINK, str(folder / "work")))
+        plan = replace(plan, links=links, scratch=str(folder / "tmp"))
         return _shown(plan, self._home, shown, [folder / "work"])
 
     def _own_interpreter(self, spec: InstanceSpec) -> list[Path]:
@@ -297,9 +302,11 @@ def _shown(plan: Confinement, home: Path, shown: list[Path], writable: list[Path
 
 def _hand_over(folder: Path, uid: int) -> None:
     """Give the user its private folders, and let its group read the spec."""
-    for name in ("work", "tmp"):
-        (folder / name).mkdir(mode=0o700, exist_ok=True)
-        os.chown(folder / name, uid, uid)
+    (folder / "work").mkdir(mode=0o700, exist_ok=True)
+    os.chown(folder / "work", uid, uid)
+    # As any /tmp: what we make there for a view, the user can neither rename nor replace.
+    (folder / "tmp").mkdir(exist_ok=True)
+    (folder / "tmp").chmod(0o1777)
     os.chown(folder / "spec.json", -1, uid)
     (folder / "spec.json").chmod(0o640)
 

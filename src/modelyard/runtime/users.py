@@ -18,6 +18,7 @@ _NEEDED_CAPABILITIES = {
     "CAP_SETUID": 7,
     "CAP_SYS_ADMIN": 21,
 }
+_HOMES = Path("/home")
 _OTHERS_MAY_USE = stat.S_IROTH | stat.S_IXOTH
 
 
@@ -69,8 +70,11 @@ def closed_above(path: Path, may_pass: Callable[[Path], bool] = passable) -> Pat
 def hidden_places(
     home: Path, needed: Iterable[Path], may_pass: Callable[[Path], bool] = passable
 ) -> list[Path]:
-    """What an instance must find empty: the home, and whatever bars the way to what it needs."""
-    places = {home} | {closed for one in needed if (closed := closed_above(one, may_pass))}
+    """What an instance must find empty.
+
+    That is the platform's home, the homes of users, and whatever bars the way to what it needs.
+    """
+    places = {home, _HOMES} | {closed for one in needed if (closed := closed_above(one, may_pass))}
     return sorted(
         place
         for place in places

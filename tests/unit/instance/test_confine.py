@@ -20,7 +20,9 @@ from modelyard_instance.shutting import OutOfMemory
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_confinement(tmp_path) is None
-    plan = Confinement(("/cg/a", "/cg/b"), 60_001, ("/h",), ("/h/p",), ("/h/w",), "/h/t", 512)
+    plan = Confinement(
+        ("/cg/a", "/cg/b"), 60_001, ("/h",), ("/h/p",), ("/h/w",), (("/l", "/h"),), "/h/t", 512
+    )
     (tmp_path / NAME).write_bytes(plan.document())
     assert read_confinement(tmp_path) == plan
 
@@ -29,6 +31,10 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_an_instance_does_not_run_free_for_an_unreadable_file(text: bytes) -> None:
     with pytest.raises(ValueError, match=NAME):
         parse_confinement(text)
+
+
+def test_what_a_former_release_wrote_is_understood() -> None:
+    assert parse_confinement(b'{"groups": ["/cg/a"], "uid": 0}') == Confinement(("/cg/a",))
 
 
 def test_the_counts_of_both_versions() -> None:

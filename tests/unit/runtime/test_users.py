@@ -56,8 +56,9 @@ def test_the_home_and_what_bars_the_way_are_hidden() -> None:
     assert closed_above(needed[1], may_pass) == Path("/srv/closed")
     assert closed_above(needed[2], may_pass) is None
     open_home = hidden_places(Path("/srv/home"), needed, may_pass)
-    assert open_home == [Path("/root"), Path("/srv/closed"), Path("/srv/home")]
+    assert open_home == [Path("/home"), Path("/root"), Path("/srv/closed"), Path("/srv/home")]
     assert hidden_places(Path("/root/home"), needed, may_pass) == [
+        Path("/home"),
         Path("/root"),
         Path("/srv/closed"),
     ]

@@ -25,7 +25,7 @@ def main() -> int:
 
     from modelyard_instance.front import run
 
-    return run(folder, confinement)
+    return run(folder)
 
 
 if __name__ == "__main__":

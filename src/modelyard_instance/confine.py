@@ -24,6 +24,8 @@ NAME = "confinement.json"
 _PR_SET_NO_NEW_PRIVS = 38
 # Whoever has to make room in a full machine or group takes a model before its front.
 _OOM_SCORE = 500
+# Where some packages look (models.md §9).
+_WORK_LINK = "/home/work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class Confinement:
 
     ``groups``: cgroup folders, one per hierarchy; empty where there are none. ``uid``: user and
     group of the workers, 0 for the platform's own. ``hidden``: places that the workers find empty
-    but for ``shown`` (to read), ``writable`` and ``links`` (path and target); ``scratch`` is the
-    folder that they find as ``/tmp``; all only with ``uid``. ``memory_mb``: the flavour's, in
+    but for ``shown`` (to read) and ``links`` (path and target), ``scratch`` the folder that they
+    find as ``/tmp``; all only with ``uid``. ``memory_mb``: the flavour's, in
     MB. ``data_bytes``, ``processes``, ``open_files``: rlimits of the workers, 0 for none.
     """
 
@@ -41,7 +43,6 @@ class Confinement:
     uid: int = 0
     hidden: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
-    writable: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     scratch: str = ""
     memory_mb: int = 0
@@ -73,7 +74,6 @@ def parse_confinement(text: bytes) -> Confinement:
             uid=int(data["uid"]),
             hidden=names("hidden"),
             shown=names("shown"),
-            writable=names("writable"),
             links=tuple((str(path), str(target)) for path, target in data.get("links", ())),
             scratch=str(data.get("scratch", "")),
             memory_mb=number("memory_mb"),
@@ -108,8 +108,10 @@ def join(confinement: Confinement) -> None:
     _limit(resource.RLIMIT_CORE, 0)
 
 
-def enter(confinement: Confinement) -> None:
+def enter(confinement: Confinement, work: Path | None = None) -> None:
     """Give up, for good, all that the package's code must not have. Raises ``OSError``.
+
+    ``work``: the worker's current folder, which it may write and finds as ``/home/work`` as well.
 
     The cgroups are not joined here: a child of the front is in them already, and for one of
     somebody else ``join`` comes first.
@@ -124,10 +126,10 @@ def enter(confinement: Confinement) -> None:
         if value:
             _limit(kind, value)
     if sys.platform == "linux":
-        _enter_linux(confinement)
+        _enter_linux(confinement, work)
 
 
-def _enter_linux(confinement: Confinement) -> None:
+def _enter_linux(confinement: Confinement, work: Path | None) -> None:
     # Here and not above: most fronts never need it, and it takes milliseconds to load.
     from modelyard_instance import view
 
@@ -136,8 +138,8 @@ def _enter_linux(confinement: Confinement) -> None:
         view.show_only(
             confinement.hidden,
             confinement.shown,
-            confinement.writable,
-            links=confinement.links,
+            () if work is None else (str(work),),
+            links=(*confinement.links, *(() if work is None else ((_WORK_LINK, str(work)),))),
             scratch=confinement.scratch,
         )
         if confinement.processes:

@@ -15,7 +15,6 @@ from uvicorn.server import ServerState
 
 from modelyard_instance.apis import BadConfig, read_apis
 from modelyard_instance.app import App
-from modelyard_instance.confine import Confinement
 from modelyard_instance.logs import LogStream, RotatingLog
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 from modelyard_instance.state import StateFile, take_lock
@@ -29,11 +28,8 @@ _PARTING_S = 1.0
 _KEEP_ALIVE_S = 3700
 
 
-def run(folder: Path, confinement: Confinement | None = None) -> int:
-    """Serve the instance in ``folder`` until SIGTERM and the drain after it; the exit status.
-
-    ``confinement``: what its workers are shut in by.
-    """
+def run(folder: Path) -> int:
+    """Serve the instance in ``folder`` until SIGTERM and the drain after it; the exit status."""
     try:
         spec = read_spec(folder)
     except BadSpec as error:
@@ -44,7 +40,7 @@ def run(folder: Path, confinement: Confinement | None = None) -> int:
         return 0
     log = RotatingLog(Path(spec.log_file) if spec.log_file else folder / "instance.log")
     sys.stdout = sys.stderr = LogStream(log)
-    uvloop.run(_Front(spec, folder, log, confinement).serve())
+    uvloop.run(_Front(spec, folder, log).serve())
     return 0
 
 
@@ -59,11 +55,8 @@ def _bind() -> socket.socket:
 
 
 class _Front:
-    def __init__(
-        self, spec: Spec, folder: Path, log: RotatingLog, confinement: Confinement | None
-    ) -> None:
+    def __init__(self, spec: Spec, folder: Path, log: RotatingLog) -> None:
         self._spec = spec
-        self._confinement = confinement
         self._folder = folder
         self._log = log
 
@@ -80,9 +73,7 @@ class _Front:
             model_id=self._spec.model_id,
             port=sock.getsockname()[1],
         )
-        self._supervisor = Supervisor(
-            self._spec, self._folder, self._log, self._tell, self._confinement
-        )
+        self._supervisor = Supervisor(self._spec, self._folder, self._log, self._tell)
         trouble = ""
         try:
             apis = read_apis(self._spec.model_dir)

@@ -12,11 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from modelyard_instance.confine import Confinement
 from modelyard_instance.environment import lend_packages, worker_environment
 from modelyard_instance.frames import FrameBuffer, prefix
 from modelyard_instance.logs import LogPump, RotatingLog
-from modelyard_instance.shutting import OutOfMemory, shut_in
+from modelyard_instance.shutting import MemoryWatch, shut_in
 from modelyard_instance.spec import Spec
 
 _PARTING_S = 1.0
@@ -54,12 +53,12 @@ class WorkerProcess:
         child: subprocess.Popen[bytes],
         socket_transport: asyncio.Transport,
         log_transport: asyncio.ReadTransport,
-        guard: OutOfMemory,
+        memory: MemoryWatch,
     ) -> None:
         self._child = child
         self._socket = socket_transport
         self._log = log_transport
-        self._guard = guard
+        self._memory = memory
         self._loop = asyncio.get_running_loop()
         self.pid = child.pid
         self.ended: asyncio.Future[str] = self._loop.create_future()
@@ -69,26 +68,18 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls,
-        spec: Spec,
-        folder: Path,
-        log: RotatingLog,
-        on_frame: OnFrame,
-        confinement: Confinement | None = None,
+        cls, spec: Spec, folder: Path, log: RotatingLog, on_frame: OnFrame
     ) -> WorkerProcess:
-        """Start a worker for ``spec``, shut in by ``confinement``.
-
-        Raises ``OSError`` when no process can be made or shut in.
-        """
+        """Start a worker for ``spec``. Raises ``OSError`` when it cannot be made or shut in."""
         loop = asyncio.get_running_loop()
         (folder / "work").mkdir(exist_ok=True)
         if spec.python:
             lend_packages(folder)
-        guard = OutOfMemory(confinement)
+        memory = MemoryWatch(folder)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         try:
-            child = _launch(spec, folder, theirs.fileno(), write_end, confinement)
+            child = _launch(spec, folder, theirs.fileno(), write_end)
         except OSError:
             ours.close()
             os.close(read_end)
@@ -99,7 +90,7 @@ class WorkerProcess:
         ours.setblocking(False)
         transport, _ = await loop.create_unix_connection(lambda: _Frames(on_frame), sock=ours)
         pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), os.fdopen(read_end, "rb", 0))
-        return cls(child, transport, pump, guard)
+        return cls(child, transport, pump, memory)
 
     def send(self, header: bytes, body: bytes) -> None:
         """Send one frame; one write."""
@@ -125,23 +116,30 @@ class WorkerProcess:
         self.kill()
         code = self._child.wait()
         self._socket.close()
-        self.ended.set_result(self._guard.cause(code) or describe_exit(code))
+        self.ended.set_result(self._memory.cause(code) or describe_exit(code))
 
 
-def _launch(
-    spec: Spec, folder: Path, channel: int, output: int, confinement: Confinement | None
-) -> subprocess.Popen[bytes]:
+def _launch(spec: Spec, folder: Path, channel: int, output: int) -> subprocess.Popen[bytes]:
     # From the main thread, always: PDEATHSIG follows the thread that made the child.
-    arguments = ["--dir", str(folder), "--channel", str(channel), "--front", str(os.getpid())]
-    with shut_in(confinement, spec, output) as shut:
+    with shut_in(folder, folder / "work", output) as enter:
         return subprocess.Popen(
-            [spec.python or sys.executable, "-m", "modelyard_instance.worker", *arguments],
-            env={**worker_environment(spec, folder, os.environ), **shut.environment},
+            [
+                spec.python or sys.executable,
+                "-m",
+                "modelyard_instance.worker",
+                "--dir",
+                str(folder),
+                "--channel",
+                str(channel),
+                "--front",
+                str(os.getpid()),
+            ],
+            env=worker_environment(spec, folder, os.environ),
             cwd=folder / "work",
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=(channel,),
             process_group=0,
-            preexec_fn=shut.enter,
+            preexec_fn=enter,
         )

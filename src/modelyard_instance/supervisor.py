@@ -11,7 +11,6 @@ from pathlib import Path
 import orjson
 
 from modelyard_instance import replies
-from modelyard_instance.confine import Confinement
 from modelyard_instance.logs import RotatingLog
 from modelyard_instance.process import WorkerProcess
 from modelyard_instance.replies import Reply
@@ -53,22 +52,15 @@ class Supervisor:
     ``phase`` is ``starting``, ``ready`` or ``failed`` (final: the package cannot be loaded),
     ``message`` says why. ``on_change`` is called after either has changed. ``losses`` counts the
     workers that died after they had been ready, ``last_loss`` is why the latest did.
-    ``confinement``: what the workers are shut in by.
     """
 
     def __init__(
-        self,
-        spec: Spec,
-        folder: Path,
-        log: RotatingLog,
-        on_change: Callable[[], None],
-        confinement: Confinement | None = None,
+        self, spec: Spec, folder: Path, log: RotatingLog, on_change: Callable[[], None]
     ) -> None:
         self.phase = STARTING
         self.message = "loading the model"
         self.losses = 0
         self.last_loss = ""
-        self._confinement = confinement
         self._spec = spec
         self._folder = folder
         self._log = log
@@ -195,7 +187,7 @@ class Supervisor:
             started = self._loop.time()
             try:
                 worker = await WorkerProcess.start(
-                    self._spec, self._folder, self._log, self._on_frame, self._confinement
+                    self._spec, self._folder, self._log, self._on_frame
                 )
             except OSError as error:
                 self.fail(f"the model's process cannot be started: {error}")

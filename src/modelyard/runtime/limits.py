@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ RECORD = "limits.json"
 OPEN_FILES = 16_384
 _TRIAL_TIMEOUT_S = 60.0
 # Where some packages look for themselves (models.md §9).
-_PACKAGE_LINK, _WORK_LINK = "/home/mind", "/home/work"
+_PACKAGE_LINK = "/home/mind"
 _ROUNDS = 10
 _MB = 1024 * 1024
 
@@ -138,10 +139,11 @@ class Limits:
         self._sweep({*former, *found.parents})
         return found
 
-    def prepare(self, spec: InstanceSpec, folder: InstanceFolder, python: str) -> None:
+    def prepare(self, spec: InstanceSpec, folder: InstanceFolder, python: str) -> Mapping[str, str]:
         """Make ready what the instance will be shut in by, before its front is launched.
 
-        ``python``: the front's interpreter. Raises ``OSError``.
+        ``python``: the front's interpreter. Gives what the front's environment must say more.
+        Raises ``OSError``.
         """
         parents = [parent / spec.instance_id for parent in self._parents]
         uid = self._take_id(spec.instance_id) if self._has_users else 0
@@ -161,6 +163,7 @@ class Limits:
         # First, so that whoever finds the groups finds out what they were for.
         write_private(folder.path / confine.NAME, plan.document())
         groups.make(parents, self._kind, Quota(spec.cpu, spec.memory_mb, self._pids))
+        return {"TMPDIR": "/tmp"} if uid else {}  # noqa: S108
 
     def release(self, instance_id: str) -> None:
         """The instance is no more: its user may be another's."""
@@ -190,9 +193,9 @@ class Limits:
             *_program_folders(python),
             *(users.interpreter_folders(Path(spec.python)) if spec.python else ()),
         ]
-        links = ((_PACKAGE_LINK, spec.package_dir), (_WORK_LINK, str(folder / "work")))
+        links = ((_PACKAGE_LINK, spec.package_dir),)
         plan = replace(plan, links=links, scratch=str(folder / "tmp"))
-        return _shown(plan, self._home, shown, [folder / "work"])
+        return _shown(plan, self._home, shown)
 
     def _own_interpreter(self, spec: InstanceSpec) -> list[Path]:
         """What of the package's environment lies in the home, where only we may look."""
@@ -214,7 +217,7 @@ class Limits:
         folder.mkdir(mode=0o700, exist_ok=True)
         try:
             plan = Confinement(uid=self._ids.start)
-            plan = _shown(plan, self._home, _program_folders(sys.executable), [])
+            plan = _shown(plan, self._home, _program_folders(sys.executable))
             write_private(folder / confine.NAME, plan.document())
             return _try_out(folder)
         finally:
@@ -290,20 +293,17 @@ def _program_folders(python: str) -> list[Path]:
     return [*users.interpreter_folders(Path(python)), Path(sys.prefix), sources]
 
 
-def _shown(plan: Confinement, home: Path, shown: list[Path], writable: list[Path]) -> Confinement:
-    hidden = users.hidden_places(home, [*shown, *writable])
+def _shown(plan: Confinement, home: Path, shown: list[Path]) -> Confinement:
+    hidden = users.hidden_places(home, shown)
     return replace(
         plan,
         hidden=tuple(str(one) for one in hidden),
         shown=tuple(dict.fromkeys(str(one) for one in shown)),
-        writable=tuple(str(one) for one in writable),
     )
 
 
 def _hand_over(folder: Path, uid: int) -> None:
-    """Give the user its private folders, and let its group read the spec."""
-    (folder / "work").mkdir(mode=0o700, exist_ok=True)
-    os.chown(folder / "work", uid, uid)
+    """Give the user a ``/tmp``, and let its group read the spec."""
     # As any /tmp: what we make there for a view, the user can neither rename nor replace.
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "tmp").chmod(0o1777)

@@ -172,12 +172,13 @@ class LocalRuntime:
                 known.process = folder.recorded()
 
     def _launch(self, spec: InstanceSpec, folder: InstanceFolder) -> ProcessIdentity:
+        environment = base_environment(folder.instance_id, os.environ)
         if self._limits is not None:
-            self._limits.prepare(spec, folder, self._python)
+            environment |= self._limits.prepare(spec, folder, self._python)
             reached(Step.INSTANCE_LIMITS)
         process = processes.spawn_detached(
             [self._python, "-m", "modelyard_instance", "--dir", str(folder.path)],
-            env=base_environment(folder.instance_id, os.environ),
+            env=environment,
             cwd=folder.path,
             log=folder.launch_log,
         )

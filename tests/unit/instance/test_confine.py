@@ -15,14 +15,12 @@ from modelyard_instance.confine import (
     parse_oom_kills,
     read_confinement,
 )
-from modelyard_instance.shutting import OutOfMemory
+from modelyard_instance.shutting import MemoryWatch
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_confinement(tmp_path) is None
-    plan = Confinement(
-        ("/cg/a", "/cg/b"), 60_001, ("/h",), ("/h/p",), ("/h/w",), (("/l", "/h"),), "/h/t", 512
-    )
+    plan = Confinement(("/cg/a", "/cg/b"), 60_001, ("/h",), ("/h/p",), (("/l", "/h"),), "/h/t", 512)
     (tmp_path / NAME).write_bytes(plan.document())
     assert read_confinement(tmp_path) == plan
 
@@ -48,11 +46,12 @@ def test_a_death_is_memorys_only_when_the_count_has_grown(tmp_path: Path) -> Non
     counts.write_text("oom_kill 1\n")
     plan = Confinement(groups=(str(tmp_path / "cpu"), str(tmp_path)), memory_mb=300)
     assert oom_kills(plan) == 1
-    guard = OutOfMemory(plan)
+    (tmp_path / NAME).write_bytes(plan.document())
+    guard = MemoryWatch(tmp_path)
     assert guard.cause(-signal.SIGKILL) == ""
     counts.write_text("oom_kill 2\n")
     assert guard.cause(-signal.SIGABRT) == ""
     assert guard.cause(-signal.SIGKILL) == (
         "out of memory: over the 300 MB of its flavour; choose a larger one"
     )
-    assert OutOfMemory(None).cause(-signal.SIGKILL) == ""
+    assert MemoryWatch(tmp_path / "free").cause(-signal.SIGKILL) == ""

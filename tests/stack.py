@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from modelyard.processes import ProcessIdentity, alive, identify
-from modelyard.runtime.limits import take_away
+from modelyard.runtime.limits import read_in_force, take_away
 from ports import free_port
 
 T = TypeVar("T")
@@ -63,14 +63,16 @@ class Stack:
             self.show_logs()
         if self._client is not None:
             self._client.close()
+        groups = read_in_force(self.home / "run").parents
         try:
             stopped = self.run("down", "--grace", "15", check=False)
             left = _settled(self.home)
+            left += [group for group in groups if Path(group).exists()]
         finally:
             self.sweep()
         if kind is None:
             assert stopped.returncode == 0, stopped.stderr
-            assert not left, f"`modelyard down` left processes: {left}"
+            assert not left, f"`modelyard down` left processes or groups: {left}"
 
     @property
     def environment(self) -> dict[str, str]:

@@ -359,5 +359,17 @@ async def test_what_cannot_be_held_is_not_started(yard: Yard) -> None:
     (yard.instances / spec.instance_id / "confinement.json").write_bytes(plan.document())
 
 
+async def test_a_worker_that_cannot_be_shut_in_does_not_run(yard: Yard) -> None:
+    runtime = yard.begin()
+    if not yard.found.users:
+        pytest.skip(f"INSTANCES HAVE NO USERS OF THEIR OWN HERE: {yard.found.warnings}")
+    spec = yard.spec("loose")
+    report = await ready(runtime, spec)
+    (yard.instances / spec.instance_id / "tmp").rename(yard.home / "elsewhere")
+    do(report, "os._exit(1)")
+    failed = await until(runtime, spec, Phase.FAILED)
+    assert "mount /tmp: No such file or directory" in failed.message
+
+
 def launch_log(yard: Yard, spec: InstanceSpec) -> str:
     return (yard.instances / spec.instance_id / "launch.log").read_text()

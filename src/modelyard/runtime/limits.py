@@ -158,7 +158,7 @@ class Limits:
         if uid:
             plan = self._with_view(plan, spec, folder.path, python)
             _hand_over(folder.path, uid)
-            for place in (Path(spec.package_dir), *self._own_interpreter(spec)):
+            for place in self._needed_of_home(spec):
                 users.let_others_read(place)
         # First, so that whoever finds the groups finds out what they were for.
         write_private(folder.path / confine.NAME, plan.document())
@@ -197,12 +197,12 @@ class Limits:
         plan = replace(plan, links=links, scratch=str(folder / "tmp"))
         return _shown(plan, self._home, shown)
 
-    def _own_interpreter(self, spec: InstanceSpec) -> list[Path]:
-        """What of the package's environment lies in the home, where only we may look."""
-        if not spec.python:
-            return []
-        found = users.interpreter_folders(Path(spec.python))
-        return [one for one in found if one.is_relative_to(self._home)]
+    def _needed_of_home(self, spec: InstanceSpec) -> list[Path]:
+        """What an instance needs of the home, where only we may look: package and environment."""
+        places = [Path(spec.package_dir)]
+        if spec.python:
+            places += users.interpreter_folders(Path(spec.python))
+        return [one for one in places if self._home in one.parents]
 
     def _why_no_users(self) -> str:
         """Why instances cannot have users of their own; empty when they can. Tries it."""
@@ -294,6 +294,8 @@ def _program_folders(python: str) -> list[Path]:
 
 
 def _shown(plan: Confinement, home: Path, shown: list[Path]) -> Confinement:
+    # A link may lead to where others may not go.
+    shown = [path for one in shown for path in (one, one.resolve())]
     hidden = users.hidden_places(home, shown)
     return replace(
         plan,

@@ -100,6 +100,7 @@ class Request:
 
 
 DIED = "the process of its model died and was replaced"
+TOO_LONG = f"did not answer within {TIMEOUT_S} s"
 OVERRAN = f"a prediction ran longer than {TIMEOUT_S} s and the process was ended"
 BOMB = """
         for _ in range(200):
@@ -123,10 +124,10 @@ REQUESTS = (
         "endless-loop",
         script(at_request="while True: pass"),
         504,
-        "ModelArts.4503",
+        TOO_LONG,
         OVERRAN,
     ),
-    Request("sleep", script(at_request="time.sleep(60)"), 504, "ModelArts.4503", OVERRAN),
+    Request("sleep", script(at_request="time.sleep(60)"), 504, TOO_LONG, OVERRAN),
     Request(
         "memory-hog",
         script(at_request="return len(bytearray(400 << 20))"),
@@ -167,7 +168,7 @@ REQUESTS = (
         "hangs-up",
         script(at_request="\n        os.closerange(3, 256)\n        time.sleep(600)"),
         504,
-        "ModelArts.4503",
+        TOO_LONG,
         OVERRAN,
     ),
 )

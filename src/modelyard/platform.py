@@ -57,6 +57,7 @@ from modelyard.processes import identify, write_private, write_record
 from modelyard.runtime.composite import open_runtime
 from modelyard.runtime.engine import ContainerEngine
 from modelyard.runtime.images import EngineImages
+from modelyard.runtime.limits import Limits
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store import leases
@@ -110,6 +111,24 @@ async def _open_database(settings: Settings, node: str) -> Database:
     return database
 
 
+async def _limits(settings: Settings, node: str) -> Limits:
+    """What instances are held by, as far as this machine allows it."""
+    limits = Limits(
+        node=node,
+        home=settings.home,
+        instances_dir=settings.instances_dir,
+        run_dir=settings.run_dir,
+        ids=settings.uid_range,
+        pids=settings.instance_pids,
+        on=settings.limits == "auto",
+    )
+    found = await asyncio.to_thread(limits.find)
+    log.info("limits of instances", in_force=found.sentence())
+    for warning in found.warnings:
+        log.warning("limits of instances", reason=warning)
+    return limits
+
+
 @asynccontextmanager
 async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
     """Everything but the API's server: started in order, stopped in the opposite one."""
@@ -121,7 +140,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
         tokens = Tokens(keys, clock, settings.token_lifetime)
         engine = ContainerEngine(settings.container_host)
-        runtime = open_runtime(settings, engine)
+        runtime = open_runtime(settings, engine, await _limits(settings, node))
         stack.push_async_callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))

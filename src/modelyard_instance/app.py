@@ -100,6 +100,8 @@ class App:
             "status": phase,
             "inflight": self.inflight,
             "message": self._supervisor.message,
+            "losses": self._supervisor.losses,
+            "last_loss": self._supervisor.last_loss,
         }
         return Reply(orjson.dumps(content), 200 if phase == READY else 503)
 

@@ -89,6 +89,8 @@ def lend_packages(folder: Path, python: str = "") -> None:
     """
     library = folder / "lib"
     library.mkdir(exist_ok=True)
+    # The worker may be another user; who gets this far is the instance's folder's business.
+    library.chmod(0o755)
     here = Path(__file__).resolve().parent.parent
     lent = {name: here / name for name in _SHARED_PACKAGES}
     faster = find_spec("orjson")

@@ -15,6 +15,7 @@ from pathlib import Path
 from modelyard_instance.environment import lend_packages, worker_environment
 from modelyard_instance.frames import FrameBuffer, prefix
 from modelyard_instance.logs import LogPump, RotatingLog
+from modelyard_instance.shutting import MemoryWatch, shut_in
 from modelyard_instance.spec import Spec
 
 _PARTING_S = 1.0
@@ -52,10 +53,12 @@ class WorkerProcess:
         child: subprocess.Popen[bytes],
         socket_transport: asyncio.Transport,
         log_transport: asyncio.ReadTransport,
+        memory: MemoryWatch,
     ) -> None:
         self._child = child
         self._socket = socket_transport
         self._log = log_transport
+        self._memory = memory
         self._loop = asyncio.get_running_loop()
         self.pid = child.pid
         self.ended: asyncio.Future[str] = self._loop.create_future()
@@ -67,11 +70,12 @@ class WorkerProcess:
     async def start(
         cls, spec: Spec, folder: Path, log: RotatingLog, on_frame: OnFrame
     ) -> WorkerProcess:
-        """Start a worker for ``spec``. Raises ``OSError`` when no process can be made."""
+        """Start a worker for ``spec``. Raises ``OSError`` when it cannot be made or shut in."""
         loop = asyncio.get_running_loop()
         (folder / "work").mkdir(exist_ok=True)
         if spec.python:
             lend_packages(folder, spec.python)
+        memory = MemoryWatch(folder)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         try:
@@ -86,7 +90,7 @@ class WorkerProcess:
         ours.setblocking(False)
         transport, _ = await loop.create_unix_connection(lambda: _Frames(on_frame), sock=ours)
         pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), os.fdopen(read_end, "rb", 0))
-        return cls(child, transport, pump)
+        return cls(child, transport, pump, memory)
 
     def send(self, header: bytes, body: bytes) -> None:
         """Send one frame; one write."""
@@ -112,28 +116,30 @@ class WorkerProcess:
         self.kill()
         code = self._child.wait()
         self._socket.close()
-        self.ended.set_result(describe_exit(code))
+        self.ended.set_result(self._memory.cause(code) or describe_exit(code))
 
 
 def _launch(spec: Spec, folder: Path, channel: int, output: int) -> subprocess.Popen[bytes]:
     # From the main thread, always: PDEATHSIG follows the thread that made the child.
-    return subprocess.Popen(
-        [
-            spec.python or sys.executable,
-            "-m",
-            "modelyard_instance.worker",
-            "--dir",
-            str(folder),
-            "--channel",
-            str(channel),
-            "--front",
-            str(os.getpid()),
-        ],
-        env=worker_environment(spec, folder, os.environ),
-        cwd=folder / "work",
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        pass_fds=(channel,),
-        process_group=0,
-    )
+    with shut_in(folder, folder / "work", output) as enter:
+        return subprocess.Popen(
+            [
+                spec.python or sys.executable,
+                "-m",
+                "modelyard_instance.worker",
+                "--dir",
+                str(folder),
+                "--channel",
+                str(channel),
+                "--front",
+                str(os.getpid()),
+            ],
+            env=worker_environment(spec, folder, os.environ),
+            cwd=folder / "work",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(channel,),
+            process_group=0,
+            preexec_fn=enter,
+        )

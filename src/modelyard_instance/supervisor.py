@@ -50,7 +50,8 @@ class Supervisor:
     """One worker, replaced when it dies; predictions queue here while it computes.
 
     ``phase`` is ``starting``, ``ready`` or ``failed`` (final: the package cannot be loaded),
-    ``message`` says why. ``on_change`` is called after either has changed.
+    ``message`` says why. ``on_change`` is called after either has changed. ``losses`` counts the
+    workers that died after they had been ready, ``last_loss`` is why the latest did.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Supervisor:
     ) -> None:
         self.phase = STARTING
         self.message = "loading the model"
+        self.losses = 0
+        self.last_loss = ""
         self._spec = spec
         self._folder = folder
         self._log = log
@@ -208,6 +211,7 @@ class Supervisor:
         job, self._current = self._current, None
         if job is not None and not job.answer.done():
             job.answer.set_result(replies.worker_lost(cause))
+        self.losses, self.last_loss = self.losses + 1, cause
         self._log.write("front", f"worker lost: {cause}".encode())
         self._turn(STARTING, f"restarting the model's process: {cause}")
 

@@ -59,6 +59,8 @@ def test_forms_json_and_queries_reach_the_script(tmp_path: Path) -> None:
             "status": "ready",
             "inflight": 0,
             "message": "",
+            "losses": 0,
+            "last_loss": "",
         }
 
 
@@ -247,6 +249,8 @@ def test_a_crash_is_told_and_the_worker_replaced(tmp_path: Path) -> None:
         instance.wait_phase("ready")
         after = instance.post(json={}).json()
         assert after != before
+        health = instance.get().json()
+        assert (health["losses"], health["last_loss"]) == (1, "it was killed by SIGABRT")
         assert instance.workers() == [after]
 
 

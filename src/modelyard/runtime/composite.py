@@ -8,6 +8,7 @@ from collections.abc import Callable
 from modelyard.domain.instance import InstanceReport, InstanceSpec
 from modelyard.runtime.container import ContainerRuntime
 from modelyard.runtime.engine import ContainerEngine
+from modelyard.runtime.limits import Limits
 from modelyard.runtime.local import LocalRuntime
 from modelyard.settings import Settings
 
@@ -59,8 +60,12 @@ class CompositeRuntime:
         return self._containers if self._containers.owns(instance_id) else self._local
 
 
-def open_runtime(settings: Settings, engine: ContainerEngine | None = None) -> CompositeRuntime:
-    """The runtime of a home. ``engine``: the control plane's; without, it only looks and ends."""
+def open_runtime(
+    settings: Settings, engine: ContainerEngine | None = None, limits: Limits | None = None
+) -> CompositeRuntime:
+    """The runtime of a home. ``engine`` and ``limits``: the control plane's; without, it only looks
+    and ends.
+    """
     node = settings.node_file.read_text() if settings.node_file.exists() else ""
     containers = ContainerRuntime(
         engine or ContainerEngine(settings.container_host),
@@ -69,4 +74,5 @@ def open_runtime(settings: Settings, engine: ContainerEngine | None = None) -> C
         node=node,
         active=engine is not None,
     )
-    return CompositeRuntime(LocalRuntime(settings.instances_dir, settings.logs_dir), containers)
+    local = LocalRuntime(settings.instances_dir, settings.logs_dir, limits=limits)
+    return CompositeRuntime(local, containers)

@@ -8,14 +8,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelyard import processes
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity
-from modelyard.runtime import folders, health, logfiles, sweep
+from modelyard.runtime import folders, health, limits, logfiles, sweep
 from modelyard.runtime.folders import FrontState, InstanceFolder
+from modelyard.runtime.limits import Limits
 from modelyard.steps import Step, reached
 from modelyard_instance.environment import base_environment
 
@@ -37,17 +38,23 @@ class LocalRuntime:
     A new object over the same folders adopts what lives: by pid, start time and instance id.
     ``python``: the interpreter that runs the fronts.
 
-    CPU and memory: the spec's ``cpu`` sets the threads of numeric libraries; a ceiling that the
-    kernel enforces (cgroups) belongs into ``_launch``, around the one place where a process is
-    made, and into ``sweep``.
+    CPU and memory: the spec's ``cpu`` sets the threads of numeric libraries; ``limits`` holds the
+    instance to both, and its code to a user of its own. Without, it is only started; what an
+    earlier runtime has shut in is ended by ``stop`` all the same.
     """
 
     def __init__(
-        self, instances_dir: Path, logs_dir: Path, *, python: str = sys.executable
+        self,
+        instances_dir: Path,
+        logs_dir: Path,
+        *,
+        python: str = sys.executable,
+        limits: Limits | None = None,
     ) -> None:
         self._instances_dir = instances_dir
         self._logs_dir = logs_dir
         self._python = python
+        self._limits = limits
         self._known: dict[str, _Known] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -80,7 +87,7 @@ class LocalRuntime:
             reached(Step.INSTANCE_FOLDER)
             known = self._known[spec.instance_id] = _Known(folder)
             # Threads end, so nothing here may rely on PDEATHSIG; the front sets none for itself.
-            process = await asyncio.to_thread(self._launch, folder)
+            process = await asyncio.to_thread(self._launch, spec, folder)
             self._watch(known, process)
 
     async def probe(self, instance_id: str) -> InstanceReport | None:
@@ -116,11 +123,14 @@ class LocalRuntime:
             if known.process is not None:
                 processes.kill_group(known.process)
             await asyncio.to_thread(sweep.end_all, instance_id)
+            await asyncio.to_thread(limits.end, known.folder.path)
             if known.process is not None:
                 await processes.wait_gone(known.process, _GONE_TIMEOUT_S)
                 processes.reap(known.process.pid)
             reached(Step.INSTANCE_STOP)
             await asyncio.to_thread(known.folder.remove)
+            if self._limits is not None:
+                self._limits.release(instance_id)
             reached(Step.INSTANCE_REMOVE)
             spare = frozenset(self._known)
             await asyncio.to_thread(
@@ -161,10 +171,14 @@ class LocalRuntime:
             else:
                 known.process = folder.recorded()
 
-    def _launch(self, folder: InstanceFolder) -> ProcessIdentity:
+    def _launch(self, spec: InstanceSpec, folder: InstanceFolder) -> ProcessIdentity:
+        environment = base_environment(folder.instance_id, os.environ)
+        if self._limits is not None:
+            environment |= self._limits.prepare(spec, folder, self._python)
+            reached(Step.INSTANCE_LIMITS)
         process = processes.spawn_detached(
             [self._python, "-m", "modelyard_instance", "--dir", str(folder.path)],
-            env=base_environment(folder.instance_id, os.environ),
+            env=environment,
             cwd=folder.path,
             log=folder.launch_log,
         )
@@ -211,12 +225,16 @@ class LocalRuntime:
             return _make(
                 known, Phase.STARTING, None, f"port {state.port} answers for another instance"
             )
-        return _make(known, _phase(answer.status), state.port, answer.message)
+        report = _make(known, _phase(answer.status), state.port, answer.message)
+        return replace(report, losses=answer.losses, last_loss=answer.last_loss)
 
     def _gone(self, known: _Known) -> InstanceReport:
         state = known.folder.state()
         last_line = self.log_tail(known.folder.instance_id, 1)
         message = _cause(state)
+        if state is None or state.phase not in (Phase.DRAINING, Phase.FAILED):
+            killed = limits.why_killed(known.folder.path)
+            message = f"{message}; {killed}" if killed else message
         if last_line:
             message = f"{message}; last log line: {last_line}"
         return _make(known, Phase.GONE, None, message)

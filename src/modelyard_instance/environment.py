@@ -46,8 +46,15 @@ def base_environment(instance_id: str, source: Mapping[str, str]) -> dict[str, s
     return base
 
 
-def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the worker of ``spec`` in ``folder``. Pure.
+def work_folder(folder: Path, number: int) -> Path:
+    """The current folder of the instance's worker ``number``: scratch files never meet. Pure."""
+    return folder / ("work" if number == 0 else f"work-{number}")
+
+
+def worker_environment(
+    spec: Spec, folder: Path, source: Mapping[str, str], number: int = 0
+) -> dict[str, str]:
+    """The environment of the worker ``number`` of ``spec`` in ``folder``. Pure.
 
     Numeric libraries get as many threads as the instance has whole cores, at least one. The
     service's ``envs`` (services.md §3) win over everything but the instance's mark.
@@ -55,7 +62,7 @@ def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> d
     environment = base_environment(spec.instance_id, source)
     environment.update(
         {name: str(max(1, int(spec.cpu))) for name in _THREADS},
-        HOME=str(folder / "work"),
+        HOME=str(work_folder(folder, number)),
         PYTHONUNBUFFERED="1",
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONIOENCODING="utf-8:backslashreplace",

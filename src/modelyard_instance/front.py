@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
 from pathlib import Path
 
 import uvloop
-from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from modelyard_instance.apis import BadConfig, read_apis
 from modelyard_instance.app import App
+from modelyard_instance.http import Connection, Site
 from modelyard_instance.logs import LogStream, RotatingLog
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 from modelyard_instance.state import StateFile, take_lock
@@ -81,8 +80,11 @@ class _Front:
             apis, trouble = {}, str(error)
         self._app = App(self._spec, apis, self._supervisor)
         self._tell()
-        connections = ServerState()
-        server = await _listen(self._app, connections, sock)
+        self._site = Site(self._app, _headers(self._spec))
+        server = await loop.create_server(
+            lambda: Connection(self._site), sock=sock, backlog=_BACKLOG
+        )
+        sweeper = loop.create_task(self._sweep(), name="idle-connections")
         if trouble:
             self._supervisor.fail(trouble)
         else:
@@ -90,7 +92,8 @@ class _Front:
         await asked_to_end.wait()
         await self._drain()
         self._supervisor.abandon()
-        await _hang_up(server, connections)
+        sweeper.cancel()
+        await self._hang_up(server)
         await self._supervisor.close()
 
     def _tell(self) -> None:
@@ -105,7 +108,7 @@ class _Front:
     async def _drain(self) -> None:
         """Serve whatever still comes until it has been quiet, at the longest ``drain_grace_s``."""
         app, loop = self._app, asyncio.get_running_loop()
-        app.draining = True
+        app.draining = self._site.draining = True
         self._tell()
         begin = loop.time()
         deadline = begin + self._spec.drain_grace_s
@@ -114,33 +117,21 @@ class _Front:
                 return
             await asyncio.sleep(_STEP_S)
 
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEP_ALIVE_S / 60)
+            self._site.close_idle(asyncio.get_running_loop().time() - _KEEP_ALIVE_S)
 
-async def _listen(app: App, connections: ServerState, sock: socket.socket) -> asyncio.Server:
-    config = Config(
-        app,
-        interface="asgi3",
-        http=HttpToolsProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-    )
-    config.load()
-    # Not uvicorn.Server: it wakes ten times a second, and takes the signals for itself.
-    return await asyncio.get_running_loop().create_server(
-        lambda: HttpToolsProtocol(config=config, server_state=connections, app_state={}),
-        sock=sock,
-        backlog=_BACKLOG,
-    )
+    async def _hang_up(self, server: asyncio.Server) -> None:
+        """Close the connections; answers that are on their way get a moment."""
+        server.close()
+        self._site.hang_up()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._site.closed.wait(), _PARTING_S)
 
 
-async def _hang_up(server: asyncio.Server, connections: ServerState) -> None:
-    server.close()
-    for connection in list(connections.connections):
-        connection.shutdown()
-    if connections.tasks:
-        await asyncio.wait(connections.tasks, timeout=_PARTING_S)
+def _headers(spec: Spec) -> bytes:
+    return (
+        f"x-modelyard-model-version: {spec.model_version}\r\n"
+        f"x-modelyard-instance: {spec.instance_id}\r\n"
+    ).encode()

@@ -21,6 +21,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from modelyard_instance.environment import work_folder
 from modelyard_instance.frames import Channel
 from modelyard_instance.handler import handle
 from modelyard_instance.loader import explain, load
@@ -43,11 +44,12 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--front", type=int, required=True)
+    parser.add_argument("--number", type=int, default=0)
     arguments = parser.parse_args()
     _die_with(arguments.front)
     channel = Channel(socket.socket(fileno=arguments.channel))
     spec = read_spec(arguments.dir)
-    os.chdir(arguments.dir / "work")
+    os.chdir(work_folder(arguments.dir, arguments.number))
     # ``-m`` put the current folder there; the package's files must not be shadowed by scratch ones.
     sys.path[:] = [one for one in sys.path if one not in ("", str(Path.cwd()))]
     sys.argv = ["modelyard_instance.worker"]

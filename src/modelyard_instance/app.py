@@ -125,6 +125,7 @@ class App:
             "instance_id": self._spec.instance_id,
             "status": phase,
             "inflight": self.inflight,
+            "workers": self._supervisor.ready_workers,
             "message": self._supervisor.message,
         }
         return Reply(orjson.dumps(content), 200 if phase == READY else 503)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import uvloop
 
-from modelyard_instance.apis import BadConfig, read_apis
+from modelyard_instance.apis import SCRIPT, BadConfig, apis_of, read_config
 from modelyard_instance.app import App
 from modelyard_instance.http import Connection, Site
 from modelyard_instance.logs import LogStream, RotatingLog
+from modelyard_instance.options import options_of
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 from modelyard_instance.state import StateFile, take_lock
 from modelyard_instance.supervisor import Supervisor
@@ -72,12 +73,16 @@ class _Front:
             model_id=self._spec.model_id,
             port=sock.getsockname()[1],
         )
-        self._supervisor = Supervisor(self._spec, self._folder, self._log, self._tell)
-        trouble = ""
+        apis: dict[str, frozenset[str]] = {}
+        workers, trouble = 1, ""
         try:
-            apis = read_apis(self._spec.model_dir)
+            config = read_config(self._spec.model_dir)
+            apis = apis_of(config)
+            script = (self._spec.model_dir / f"{SCRIPT}.py").is_file()
+            workers = options_of(config).workers_for(self._spec.cpu, script=script)
         except BadConfig as error:
-            apis, trouble = {}, str(error)
+            trouble = str(error)
+        self._supervisor = Supervisor(self._spec, self._folder, self._log, self._tell, workers)
         self._app = App(self._spec, apis, self._supervisor)
         self._tell()
         self._site = Site(self._app, _headers(self._spec))

@@ -55,14 +55,24 @@ def bad_request(reason: str) -> Answer:
 def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     """Answer one request; whatever the script raises becomes an answer, and goes to the log."""
     try:
-        data, request = _data(service, header, body)
+        data, request = read(service, header, body)
     except BadRequest as error:
         return bad_request(str(error))
     try:
         result = service.inference(data)
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
+        return script_error(error)
+    return finish(service, result, request)
+
+
+def script_error(error: BaseException) -> Answer:
+    """What the script raised, as an answer (models.md §9) and in the log."""
+    traceback.print_exc()
+    return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
+
+
+def finish(service: SingleNodeService, result: object, request: object) -> Answer:
+    """The script's ``result`` as an answer."""
     try:
         if service.raw_text:
             result = wrapped(result, request)
@@ -73,7 +83,7 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     return Answer(content, 200, kind)
 
 
-def _data(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
+def read(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
     """``data`` for the script, and the parsed request. Raises ``BadRequest``."""
     more = json.loads(header) if header else {}
     query = more.get("query", {})

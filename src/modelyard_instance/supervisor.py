@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from modelyard_instance import replies
@@ -44,7 +45,9 @@ class Supervisor:
         self._queue: deque[Job] = deque()
         self._tick_s = min(_LONGEST_TICK_S, spec.request_timeout_s / _TICKS_PER_LIMIT)
         self._ticking: asyncio.TimerHandle | None = None
-        self._slots = [Slot(number, spec, folder, log, self) for number in range(workers)]
+        # Numeric libraries take as many threads as there are cores for their worker.
+        share = replace(spec, cpu=spec.cpu / workers)
+        self._slots = [Slot(number, share, folder, log, self) for number in range(workers)]
         # Reading ahead ties a prediction to one worker, while another might be free sooner.
         self._ahead = workers == 1
 
@@ -96,6 +99,11 @@ class Supervisor:
                 self._slots[0].give([job])
                 return
         self._queue.append(job)
+
+    @property
+    def ready_workers(self) -> int:
+        """How many workers have loaded the model."""
+        return sum(slot.ready for slot in self._slots)
 
     @property
     def over(self) -> bool:

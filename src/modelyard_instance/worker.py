@@ -21,10 +21,13 @@ import sys
 import traceback
 from pathlib import Path
 
+from modelyard_instance.apis import read_config
+from modelyard_instance.batching import batcher_for
 from modelyard_instance.environment import work_folder
 from modelyard_instance.frames import Channel
 from modelyard_instance.handler import handle
 from modelyard_instance.loader import explain, load
+from modelyard_instance.options import options_of
 from modelyard_instance.spec import read_spec
 
 _PR_SET_PDEATHSIG = 1
@@ -56,6 +59,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         service = load(spec)
+        batcher = batcher_for(service, options_of(read_config(spec.model_dir)))
     except BaseException as error:
         traceback.print_exc()
         message = explain(error, spec.model_dir)
@@ -63,10 +67,15 @@ def main() -> int:
         return 1
     gc.collect()
     gc.freeze()
-    channel.send(b'{"event": "ready"}', b"")
-    while (frame := channel.receive()) is not None:
-        answer = handle(service, *frame)
-        channel.send(answer.header(), answer.body)
+    size = 1 if batcher is None else batcher.size
+    channel.send(json.dumps({"event": "ready", "batch": size}).encode(), b"")
+    if batcher is None:
+        while (frame := channel.receive()) is not None:
+            answer = handle(service, *frame)
+            channel.send(answer.header(), answer.body)
+        return 0
+    while frames := channel.receive_many(size):
+        channel.send_many([(one.header(), one.body) for one in batcher.answer(frames)])
     return 0
 
 

@@ -105,7 +105,8 @@ def environment(name: str) -> Path:
     return home / "bin"
 
 
-def _trained(python: str, path: Path) -> None:
+def train(python: str, path: Path) -> None:
+    """Fit the iris classifier with the scikit-learn of ``python``, into the file ``path``."""
     subprocess.run([python, "-c", _TRAIN, str(path)], check=True, capture_output=True)
 
 
@@ -116,7 +117,7 @@ def _instance(name: str, folder: Path, script: bool) -> Server:
     own.mkdir()
     if not script:
         (package / "model" / "customize_service.py").unlink()
-    _trained(sys.executable, package / "model" / "iris.joblib")
+    train(sys.executable, package / "model" / "iris.joblib")
     instance_id = f"bench-{folder.name}"
     spec = {
         **dict.fromkeys(("service_id", "project_id", "model_id", "model_name"), "bench"),
@@ -150,7 +151,7 @@ def default_instance(folder: Path) -> Server:
 def flask(folder: Path) -> Server:
     """Flask behind gunicorn: one worker, threads for the connections."""
     programs = environment("flask")
-    _trained(str(programs / "python"), folder / "iris.joblib")
+    train(str(programs / "python"), folder / "iris.joblib")
     (folder / "app.py").write_text(_FLASK)
     options = ["--workers", "1", "--threads", "4", "--timeout", "0", "--log-level", "error"]
     return Server(
@@ -177,7 +178,7 @@ def mlserver_batching(folder: Path) -> Server:
 
 def _mlserver(name: str, folder: Path, model: dict[str, float]) -> Server:
     programs = environment("mlserver")
-    _trained(str(programs / "python"), folder / "iris.joblib")
+    train(str(programs / "python"), folder / "iris.joblib")
     settings = {
         "implementation": "mlserver_sklearn.SKLearnModel",
         "name": "iris",
@@ -217,7 +218,7 @@ def bentoml_batching(folder: Path) -> Server:
 def _bentoml(name: str, folder: Path, *, batchable: bool) -> Server:
     programs = environment("bentoml")
     model = folder / "iris.joblib"
-    _trained(str(programs / "python"), model)
+    train(str(programs / "python"), model)
     (folder / "service.py").write_text(
         _BENTO.format(model=str(model), batchable=batchable, size=BATCH)
     )

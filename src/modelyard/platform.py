@@ -52,6 +52,7 @@ from modelyard.packages.importer import ModelImporter
 from modelyard.periodic import Periodic
 from modelyard.processes import identify, write_private, write_record
 from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.warm import WarmStarts
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store import leases
@@ -110,7 +111,8 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         await ensure_admin(database, settings, clock)
         keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
         tokens = Tokens(keys, clock, settings.token_lifetime)
-        runtime = LocalRuntime(settings.instances_dir, settings.logs_dir)
+        warm = WarmStarts(settings.sockets_dir, settings.logs_dir) if settings.warm_starts else None
+        runtime = LocalRuntime(settings.instances_dir, settings.logs_dir, warm=warm)
         stack.callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))

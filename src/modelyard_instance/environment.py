@@ -26,7 +26,7 @@ _INHERITED = (
     "NVIDIA_VISIBLE_DEVICES",
     "ASCEND_RT_VISIBLE_DEVICES",
 )
-_THREADS = (
+THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -46,22 +46,28 @@ def base_environment(instance_id: str, source: Mapping[str, str]) -> dict[str, s
     return base
 
 
+def scratch_folder(folder: Path) -> Path:
+    """Where the workers of the instance in ``folder`` may write. Pure."""
+    return folder / "work"
+
+
 def work_folder(folder: Path, number: int) -> Path:
-    """The current folder of the instance's worker ``number``: scratch files never meet. Pure."""
-    return folder / ("work" if number == 0 else f"work-{number}")
+    """The current folder of worker ``number``: fixed names of scratch files never meet. Pure."""
+    scratch = scratch_folder(folder)
+    return scratch if number == 0 else scratch / f".worker-{number}"
 
 
 def worker_environment(
-    spec: Spec, folder: Path, source: Mapping[str, str], number: int = 0
+    spec: Spec, folder: Path, source: Mapping[str, str], number: int = 0, cpu: float = 0.0
 ) -> dict[str, str]:
     """The environment of the worker ``number`` of ``spec`` in ``folder``. Pure.
 
-    Numeric libraries get as many threads as the instance has whole cores, at least one. The
-    service's ``envs`` (services.md §3) win over everything but the instance's mark.
+    Numeric libraries get as many threads as it has whole cores, at least one: ``cpu``, or all of
+    the instance's. The service's ``envs`` (services.md §3) win over everything but the mark.
     """
     environment = base_environment(spec.instance_id, source)
     environment.update(
-        {name: str(max(1, int(spec.cpu))) for name in _THREADS},
+        {name: str(max(1, int(cpu or spec.cpu))) for name in THREADS},
         HOME=str(work_folder(folder, number)),
         PYTHONUNBUFFERED="1",
         PYTHONDONTWRITEBYTECODE="1",

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import uvloop
 
+from modelyard_instance import nursery
 from modelyard_instance.apis import SCRIPT, BadConfig, apis_of, read_config
 from modelyard_instance.app import App
 from modelyard_instance.http import Connection, Site
+from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import LogStream, RotatingLog
+from modelyard_instance.nursery import Nursery
 from modelyard_instance.options import options_of
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 from modelyard_instance.state import StateFile, take_lock
@@ -38,9 +41,11 @@ def run(folder: Path) -> int:
     lock = take_lock(folder)
     if lock is None:
         return 0
+    # While there is nothing yet that a fork must not have.
+    reserve = Nursery.fork() if nursery.WARM else None
     log = RotatingLog(Path(spec.log_file) if spec.log_file else folder / "instance.log")
     sys.stdout = sys.stderr = LogStream(log)
-    uvloop.run(_Front(spec, folder, log).serve())
+    uvloop.run(_Front(spec, folder, log, Launcher(spec, folder, reserve)).serve())
     return 0
 
 
@@ -55,10 +60,11 @@ def _bind() -> socket.socket:
 
 
 class _Front:
-    def __init__(self, spec: Spec, folder: Path, log: RotatingLog) -> None:
+    def __init__(self, spec: Spec, folder: Path, log: RotatingLog, launcher: Launcher) -> None:
         self._spec = spec
         self._folder = folder
         self._log = log
+        self._launcher = launcher
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -82,7 +88,7 @@ class _Front:
             workers = options_of(config).workers_for(self._spec.cpu, script=script)
         except BadConfig as error:
             trouble = str(error)
-        self._supervisor = Supervisor(self._spec, self._folder, self._log, self._tell, workers)
+        self._supervisor = Supervisor(self._spec, self._launcher, self._log, self._tell, workers)
         self._app = App(self._spec, apis, self._supervisor)
         self._tell()
         self._site = Site(self._app, _headers(self._spec))

@@ -7,15 +7,11 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from modelyard_instance.environment import lend_packages, work_folder, worker_environment
 from modelyard_instance.frames import FrameBuffer, prefix
+from modelyard_instance.launcher import Child, Launcher
 from modelyard_instance.logs import LogPump, RotatingLog
-from modelyard_instance.spec import Spec
 
 _PARTING_S = 1.0
 _CHUNK = 1 << 18
@@ -50,7 +46,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        child: subprocess.Popen[bytes],
+        child: Child,
         socket_transport: asyncio.Transport,
         log_transport: asyncio.ReadTransport,
         frames: _Frames,
@@ -68,17 +64,14 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, spec: Spec, folder: Path, log: RotatingLog, on_frames: OnFrames, number: int = 0
+        cls, launcher: Launcher, log: RotatingLog, on_frames: OnFrames, number: int, cpu: float
     ) -> WorkerProcess:
-        """Start the worker ``number`` of ``spec``. Raises ``OSError`` when it cannot be made."""
+        """Start worker ``number`` with ``cpu`` cores. Raises ``OSError`` when it cannot be made."""
         loop = asyncio.get_running_loop()
-        work_folder(folder, number).mkdir(exist_ok=True)
-        if spec.python:
-            lend_packages(folder)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         try:
-            child = _launch(spec, folder, number, theirs.fileno(), write_end)
+            child = launcher.launch(number, theirs.fileno(), write_end, cpu)
         except OSError:
             ours.close()
             os.close(read_end)
@@ -127,31 +120,3 @@ class WorkerProcess:
             end.setblocking(False)
             while data := end.recv(_CHUNK):
                 self._frames.data_received(data)
-
-
-def _launch(
-    spec: Spec, folder: Path, number: int, channel: int, output: int
-) -> subprocess.Popen[bytes]:
-    # From the main thread, always: PDEATHSIG follows the thread that made the child.
-    return subprocess.Popen(
-        [
-            spec.python or sys.executable,
-            "-m",
-            "modelyard_instance.worker",
-            "--dir",
-            str(folder),
-            "--channel",
-            str(channel),
-            "--front",
-            str(os.getpid()),
-            "--number",
-            str(number),
-        ],
-        env=worker_environment(spec, folder, os.environ, number),
-        cwd=work_folder(folder, number),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        pass_fds=(channel,),
-        process_group=0,
-    )

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from pathlib import Path
 from typing import Protocol
 
 import orjson
 
 from modelyard_instance import replies
 from modelyard_instance.jobs import Job, Pace
+from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import RotatingLog
 from modelyard_instance.process import WorkerProcess
 from modelyard_instance.replies import Reply
-from modelyard_instance.spec import Spec
 
 _BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 30.0
@@ -31,7 +30,9 @@ def backoff_s(crashes: int) -> float:
 
 
 class Owner(Protocol):
-    """Who is told what becomes of a slot (``Supervisor``)."""
+    """Who is told what becomes of a slot (``Supervisor``). ``log``: for what the worker prints."""
+
+    log: RotatingLog
 
     @property
     def over(self) -> bool:
@@ -51,17 +52,20 @@ class Owner(Protocol):
 
 
 class Slot:
-    """``ready``: its worker has loaded the model. ``sent``: what it was given, oldest first."""
+    """``ready``: its worker has loaded the model. ``sent``: what it was given, oldest first.
+
+    ``limit_s``: how long one prediction may take. ``cpu``: cores of its worker.
+    """
 
     def __init__(
-        self, number: int, spec: Spec, folder: Path, log: RotatingLog, owner: Owner
+        self, number: int, limit_s: float, cpu: float, launcher: Launcher, owner: Owner
     ) -> None:
         self.number = number
         self.ready = False
         self.sent: deque[Job] = deque()
-        self._spec = spec
-        self._folder = folder
-        self._log = log
+        self._limit_s = limit_s
+        self._cpu = cpu
+        self._launcher = launcher
         self._owner = owner
         self._worker: WorkerProcess | None = None
         self._batch = 1
@@ -105,7 +109,7 @@ class Slot:
 
     def look(self, now: float) -> None:
         """End the worker when it computes the oldest prediction for longer than it may."""
-        over = now - self._begun >= self._spec.request_timeout_s
+        over = now - self._begun >= self._limit_s
         if over and not self._overran and self._worker is not None:
             self._overran = True
             self._worker.kill()
@@ -147,7 +151,7 @@ class Slot:
             self._failure = None
             try:
                 self._worker = await WorkerProcess.start(
-                    self._spec, self._folder, self._log, self._on_frames, self.number
+                    self._launcher, self._owner.log, self._on_frames, self.number, self._cpu
                 )
             except OSError as error:
                 self._failure = f"the model's process cannot be started: {error}"
@@ -174,7 +178,7 @@ class Slot:
         """Answer for what was being computed; what lay behind it is begun elsewhere, or later."""
         if self._overran:
             self._overran = False
-            limit = self._spec.request_timeout_s
+            limit = self._limit_s
             cause = f"a prediction ran longer than {limit:g} s and the process was ended"
         given, self.sent = list(self.sent), deque()
         self._pace = Pace()

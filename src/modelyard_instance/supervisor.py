@@ -6,11 +6,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 from modelyard_instance import replies
 from modelyard_instance.jobs import Caller, Job, next_batch
+from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import RotatingLog
 from modelyard_instance.replies import Reply
 from modelyard_instance.slot import Slot
@@ -31,7 +30,7 @@ class Supervisor:
     def __init__(
         self,
         spec: Spec,
-        folder: Path,
+        launcher: Launcher,
         log: RotatingLog,
         on_change: Callable[[], None],
         workers: int = 1,
@@ -39,15 +38,16 @@ class Supervisor:
         self.phase = STARTING
         self.message = "loading the model"
         self._spec = spec
-        self._log = log
+        self.log = log
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Job] = deque()
         self._tick_s = min(_LONGEST_TICK_S, spec.request_timeout_s / _TICKS_PER_LIMIT)
         self._ticking: asyncio.TimerHandle | None = None
-        # Numeric libraries take as many threads as there are cores for their worker.
-        share = replace(spec, cpu=spec.cpu / workers)
-        self._slots = [Slot(number, share, folder, log, self) for number in range(workers)]
+        self._slots = [
+            Slot(number, spec.request_timeout_s, spec.cpu / workers, launcher, self)
+            for number in range(workers)
+        ]
         # Reading ahead ties a prediction to one worker, while another might be free sooner.
         self._ahead = workers == 1
 
@@ -130,7 +130,7 @@ class Supervisor:
 
     def cannot_load(self, slot: Slot, message: str) -> bool:
         """``slot`` could not load the model; returns whether it should try again."""
-        self._log.write("front", f"worker {slot.number}: {message}".encode())
+        self.log.write("front", f"worker {slot.number}: {message}".encode())
         if any(other.ready for other in self._slots):
             return True
         self.fail(message)
@@ -138,7 +138,7 @@ class Supervisor:
 
     def lost(self, slot: Slot, cause: str, again: list[Job]) -> None:
         """A worker that served has died; ``again``: what it was given and had not begun."""
-        self._log.write("front", f"worker lost: {cause}".encode())
+        self.log.write("front", f"worker lost: {cause}".encode())
         self._queue.extendleft(reversed([job for job in again if not job.caller.done]))
         if not any(other.ready for other in self._slots):
             self._turn(STARTING, f"restarting the model's process: {cause}")

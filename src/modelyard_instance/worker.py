@@ -10,12 +10,10 @@ some packages look (models.md §9).
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -24,21 +22,12 @@ from pathlib import Path
 from modelyard_instance.apis import read_config
 from modelyard_instance.batching import batcher_for
 from modelyard_instance.environment import work_folder
+from modelyard_instance.forks import die_with
 from modelyard_instance.frames import Channel
 from modelyard_instance.handler import handle
 from modelyard_instance.loader import explain, load
 from modelyard_instance.options import options_of
 from modelyard_instance.spec import read_spec
-
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with(front: int) -> None:
-    """Be killed when the front's main thread ends, also while computing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != front:
-        os._exit(1)
 
 
 def main() -> int:
@@ -49,10 +38,17 @@ def main() -> int:
     parser.add_argument("--front", type=int, required=True)
     parser.add_argument("--number", type=int, default=0)
     arguments = parser.parse_args()
-    _die_with(arguments.front)
-    channel = Channel(socket.socket(fileno=arguments.channel))
-    spec = read_spec(arguments.dir)
-    os.chdir(work_folder(arguments.dir, arguments.number))
+    die_with(arguments.front)
+    return run(arguments.dir, socket.socket(fileno=arguments.channel), arguments.number)
+
+
+def run(folder: Path, sock: socket.socket, number: int) -> int:
+    """Be the worker ``number`` of the instance in ``folder``; the exit status (``main``)."""
+    channel = Channel(sock)
+    spec = read_spec(folder)
+    own = work_folder(folder, number)
+    own.mkdir(exist_ok=True)
+    os.chdir(own)
     # ``-m`` put the current folder there; the package's files must not be shadowed by scratch ones.
     sys.path[:] = [one for one in sys.path if one not in ("", str(Path.cwd()))]
     sys.argv = ["modelyard_instance.worker"]

@@ -16,6 +16,7 @@ from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime import folders, health, logfiles, sweep
 from modelyard.runtime.folders import FrontState, InstanceFolder
+from modelyard.runtime.warm import WarmStarts
 from modelyard.steps import Step, reached
 from modelyard_instance.environment import base_environment
 
@@ -35,7 +36,7 @@ class LocalRuntime:
 
     ``instances_dir`` holds a folder per instance (``runtime/folders.py``), ``logs_dir`` their logs.
     A new object over the same folders adopts what lives: by pid, start time and instance id.
-    ``python``: the interpreter that runs the fronts.
+    ``python``: the interpreter that runs the fronts. ``warm``: forks them where it can.
 
     CPU and memory: the spec's ``cpu`` sets the threads of numeric libraries; a ceiling that the
     kernel enforces (cgroups) belongs into ``_launch``, around the one place where a process is
@@ -43,11 +44,17 @@ class LocalRuntime:
     """
 
     def __init__(
-        self, instances_dir: Path, logs_dir: Path, *, python: str = sys.executable
+        self,
+        instances_dir: Path,
+        logs_dir: Path,
+        *,
+        python: str = sys.executable,
+        warm: WarmStarts | None = None,
     ) -> None:
         self._instances_dir = instances_dir
         self._logs_dir = logs_dir
         self._python = python
+        self._warm = warm
         self._known: dict[str, _Known] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -80,7 +87,7 @@ class LocalRuntime:
             reached(Step.INSTANCE_FOLDER)
             known = self._known[spec.instance_id] = _Known(folder)
             # Threads end, so nothing here may rely on PDEATHSIG; the front sets none for itself.
-            process = await asyncio.to_thread(self._launch, folder)
+            process = await asyncio.to_thread(self._launch, spec, folder)
             self._watch(known, process)
 
     async def probe(self, instance_id: str) -> InstanceReport | None:
@@ -161,17 +168,32 @@ class LocalRuntime:
             else:
                 known.process = folder.recorded()
 
-    def _launch(self, folder: InstanceFolder) -> ProcessIdentity:
-        process = processes.spawn_detached(
+    def _launch(self, spec: InstanceSpec, folder: InstanceFolder) -> ProcessIdentity:
+        process = self._forked(spec, folder) or self._spawned(folder)
+        reached(Step.INSTANCE_START)
+        folder.record(process)
+        reached(Step.INSTANCE_LAUNCHED)
+        return process
+
+    def _forked(self, spec: InstanceSpec, folder: InstanceFolder) -> ProcessIdentity | None:
+        if self._warm is None or self._python != sys.executable:
+            return None
+        return self._warm.launch(
+            # Another interpreter runs the worker: only the front can be forked.
+            "" if spec.python else spec.model_type,
+            folder.instance_id,
+            folder=folder.path,
+            environment=base_environment(folder.instance_id, os.environ),
+            log=folder.launch_log,
+        )
+
+    def _spawned(self, folder: InstanceFolder) -> ProcessIdentity:
+        return processes.spawn_detached(
             [self._python, "-m", "modelyard_instance", "--dir", str(folder.path)],
             env=base_environment(folder.instance_id, os.environ),
             cwd=folder.path,
             log=folder.launch_log,
         )
-        reached(Step.INSTANCE_START)
-        folder.record(process)
-        reached(Step.INSTANCE_LAUNCHED)
-        return process
 
     def _watch(self, known: _Known, process: ProcessIdentity) -> None:
         _unwatch(known)

@@ -10,6 +10,7 @@ from pathlib import Path
 from modelyard.runtime.groups import children
 from modelyard.runtime.limits import read_in_force
 from modelyard.runtime.sweep import marked
+from modelyard_instance.forks import PLACE
 from stack import processes_of
 
 
@@ -44,11 +45,14 @@ def footprint(home: Path, living: Collection[str], ours: Collection[int]) -> Foo
     files = frozenset(
         str(path.relative_to(run))
         for path in run.rglob("*")
-        if path.parent != run / "instances" and run / "instances" not in path.parents
+        if path.parent != run / "instances"
+        and run / "instances" not in path.parents
+        # There is one for each engine as soon as an instance of it was started.
+        and not path.name.startswith("warm-")
     )
     of_instances = {pid for instance_id in living for pid in marked(instance_id)}
     processes = processes_of(home)
-    known = of_instances | set(ours)
+    known = of_instances | set(ours) | set(marked(PLACE))
     return Footprint(
         instances=folders,
         files=files,

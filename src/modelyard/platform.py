@@ -58,6 +58,7 @@ from modelyard.runtime.composite import open_runtime
 from modelyard.runtime.engine import ContainerEngine
 from modelyard.runtime.images import EngineImages
 from modelyard.runtime.limits import Limits
+from modelyard.runtime.warm import WarmStarts
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store import leases
@@ -139,8 +140,9 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         await ensure_admin(database, settings, clock)
         keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
         tokens = Tokens(keys, clock, settings.token_lifetime)
+        warm = WarmStarts(settings.sockets_dir, settings.logs_dir) if settings.warm_starts else None
         engine = ContainerEngine(settings.container_host)
-        runtime = open_runtime(settings, engine, await _limits(settings, node))
+        runtime = open_runtime(settings, engine, await _limits(settings, node), warm)
         stack.push_async_callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))

@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     )
     deploy_timeout: int = Field(default=1200, ge=1, description="longest start of an instance")
     drain_grace: float = Field(default=60.0, ge=0, description="longest drain of an instance")
+    warm_starts: bool = Field(
+        default=True,
+        description="fork instances from processes that have imported their engine",
+    )
     probation: float = Field(
         default=2.0,
         ge=0,

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+SCRIPT = "customize_service"
+
 
 class BadConfig(ValueError):
     """``config.json`` cannot be used; the message names the file and the place in it."""
@@ -16,12 +18,8 @@ def normal_url(url: str) -> str:
     return "/" + url.strip().strip("/")
 
 
-def parse_apis(text: bytes, name: str = "config.json") -> dict[str, frozenset[str]]:
-    """Url → methods of a ``config.json`` (models.md §3.1). Pure.
-
-    No ``apis``, or an empty list, is one api at ``/``; no ``method`` is POST. Content types and
-    unknown keys are not judged (models.md §9). Raises ``BadConfig``.
-    """
+def parse_config(text: bytes, name: str = "config.json") -> dict[str, object]:
+    """A ``config.json`` as a mapping. Raises ``BadConfig``. Pure."""
     try:
         config = json.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -32,6 +30,20 @@ def parse_apis(text: bytes, name: str = "config.json") -> dict[str, frozenset[st
         ) from error
     if not isinstance(config, dict):
         raise BadConfig(f"{name}: not a JSON object")
+    return config
+
+
+def parse_apis(text: bytes, name: str = "config.json") -> dict[str, frozenset[str]]:
+    """Url → methods of a ``config.json`` (``apis_of``). Raises ``BadConfig``. Pure."""
+    return apis_of(parse_config(text, name), name)
+
+
+def apis_of(config: Mapping[str, object], name: str = "config.json") -> dict[str, frozenset[str]]:
+    """Url → methods of a parsed ``config.json`` (models.md §3.1). Pure.
+
+    No ``apis``, or an empty list, is one api at ``/``; no ``method`` is POST. Content types and
+    unknown keys are not judged (models.md §9). Raises ``BadConfig``.
+    """
     declared = config.get("apis") or [{}]
     if isinstance(declared, dict):
         declared = [declared]
@@ -48,11 +60,11 @@ def parse_apis(text: bytes, name: str = "config.json") -> dict[str, frozenset[st
     return {url: frozenset(methods) for url, methods in found.items()}
 
 
-def read_apis(model_dir: Path) -> Mapping[str, frozenset[str]]:
-    """The apis of the package at ``model_dir``. Raises ``BadConfig``."""
+def read_config(model_dir: Path) -> dict[str, object]:
+    """The ``config.json`` of the package at ``model_dir``. Raises ``BadConfig``."""
     path = model_dir / "config.json"
     try:
         text = path.read_bytes()
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror}") from error
-    return parse_apis(text, str(path))
+    return parse_config(text, str(path))

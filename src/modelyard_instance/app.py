@@ -1,10 +1,9 @@
-"""The front's HTTP surface: raw ASGI, no framework between the socket and the model."""
+"""The front's answers: what it says itself, and what it gives to a worker."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 import orjson
@@ -12,31 +11,19 @@ import orjson
 from modelyard_instance import replies
 from modelyard_instance.apis import normal_url
 from modelyard_instance.forms import BadForm, FormParser, boundary_of
+from modelyard_instance.http import Exchange
 from modelyard_instance.replies import Reply
 from modelyard_instance.spec import Spec
 from modelyard_instance.state import DRAINING, FAILED, READY
-from modelyard_instance.supervisor import CallerGone, Supervisor
-
-# ASGI's own shapes; their values have no common type.
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from modelyard_instance.supervisor import Supervisor
 
 _LEAST_HELD = 64 * 1024 * 1024
 _BATCH = "/batch"
-_POST_ONLY = frozenset({"POST"})
-
-
-class _Refused(Exception):
-    """The request ends here with ``reply``."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+_POST_ONLY = frozenset((b"POST",))
 
 
 class App:
-    """Answers ``GET /health`` itself and gives everything else to the worker.
+    """Answers ``GET /health`` itself and gives everything else to a worker (``http.Handler``).
 
     Where the package declares an api of that url, only a request with ``x-modelyard-health: 1``
     asks for the front's.
@@ -52,15 +39,11 @@ class App:
         self.inflight = 0
         self.last_end = 0.0
         self._spec = spec
-        self._apis = apis
+        self._apis = {url: frozenset(one.encode() for one in names) for url, names in apis.items()}
         self._supervisor = supervisor
         self._loop = asyncio.get_running_loop()
         self._held = 0
         self._most_held = max(_LEAST_HELD, 4 * spec.body_limit)
-        self._headers = [
-            (b"x-modelyard-model-version", spec.model_version.encode()),
-            (b"x-modelyard-instance", spec.instance_id.encode()),
-        ]
 
     @property
     def phase(self) -> str:
@@ -68,30 +51,80 @@ class App:
         phase = self._supervisor.phase
         return DRAINING if self.draining and phase != FAILED else phase
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError(f"no {scope['type']} here")
-        path: str = scope["path"]
-        if path == "/health" and scope["method"] == "GET" and self._is_probe(scope):
-            await self._send(send, self._health())
+    def arrived(self, exchange: Exchange) -> None:
+        """Judge a request by its headers."""
+        if self._is_probe(exchange):
             return
         self.inflight += 1
-        try:
+        refusal = self._refusal(exchange)
+        if refusal is not None:
+            exchange.answer(refusal)
+            return
+        kind = exchange.headers.get(b"content-type")
+        if kind is not None and kind[:10].lower() == b"multipart/":
+            boundary = boundary_of(kind)
+            if boundary is not None:
+                self._parse(exchange, boundary)
+
+    def body(self, exchange: Exchange, chunk: bytes) -> None:
+        """Keep a piece of the body, or cut it into a form's parts."""
+        exchange.size += len(chunk)
+        self._held += len(chunk)
+        if exchange.size > self._spec.body_limit:
+            exchange.answer(replies.too_large(self._spec.body_limit))
+        elif exchange.form is None:
+            exchange.chunks.append(chunk)
+        else:
             try:
-                reply = await self._predict(path, scope, receive)
-            except _Refused as refused:
-                reply = refused.reply
+                exchange.form.feed(chunk)
             except BadForm as error:
-                reply = replies.malformed(str(error))
-            except CallerGone:
+                exchange.answer(replies.malformed(str(error)))
+
+    def complete(self, exchange: Exchange) -> None:
+        """Give a whole request to a worker."""
+        if self._is_probe(exchange):
+            exchange.answer(self._health())
+            return
+        if self.inflight > self._spec.queue_limit or self._held > self._most_held:
+            exchange.answer(replies.overloaded(self._spec.queue_limit))
+            return
+        if exchange.size == 0 and exchange.method == b"POST":
+            exchange.answer(replies.empty())
+            return
+        chunks = exchange.chunks
+        more: dict[str, object] = {}
+        if exchange.form is None:
+            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        else:
+            try:
+                more["parts"], body = exchange.form.finish()
+            except BadForm as error:
+                exchange.answer(replies.malformed(str(error)))
                 return
-            await self._send(send, reply)
-        finally:
+        if exchange.query:
+            more["query"] = _query(exchange.query)
+        if self._is_batch_hook(exchange.path):
+            more["hook"] = "batch"
+        exchange.form, exchange.chunks = None, []
+        self._supervisor.submit(exchange, orjson.dumps(more) if more else b"", body)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Note the end of a request."""
+        if not self._is_probe(exchange):
             self.inflight -= 1
+            self._held -= exchange.size
             self.last_end = self._loop.time()
 
-    def _is_probe(self, scope: Scope) -> bool:
-        return "/health" not in self._apis or (b"x-modelyard-health", b"1") in scope["headers"]
+    def _is_probe(self, exchange: Exchange) -> bool:
+        return (
+            exchange.path == "/health"
+            and exchange.method == b"GET"
+            and ("/health" not in self._apis or exchange.headers.get(b"x-modelyard-health") == b"1")
+        )
+
+    def _is_batch_hook(self, path: str) -> bool:
+        apis = self._apis
+        return path not in apis and _BATCH not in apis and normal_url(path) == _BATCH
 
     def _health(self) -> Reply:
         phase = self.phase
@@ -99,121 +132,37 @@ class App:
             "instance_id": self._spec.instance_id,
             "status": phase,
             "inflight": self.inflight,
+            "workers": self._supervisor.ready_workers,
             "message": self._supervisor.message,
             "losses": self._supervisor.losses,
             "last_loss": self._supervisor.last_loss,
         }
         return Reply(orjson.dumps(content), 200 if phase == READY else 503)
 
-    async def _predict(self, path: str, scope: Scope, receive: Receive) -> Reply:
-        methods = self._apis.get(path)
-        hook = ""
+    def _refusal(self, exchange: Exchange) -> Reply | None:
+        methods = self._apis.get(exchange.path) or self._apis.get(normal_url(exchange.path))
+        if methods is None and self._is_batch_hook(exchange.path):
+            # Only the worker knows whether the script has the hook (models.md §4.2).
+            methods = _POST_ONLY
         if methods is None:
-            url = normal_url(path)
-            methods = self._apis.get(url)
-            if methods is None and url == _BATCH:
-                # Only the worker knows whether the script has the hook (models.md §4.2).
-                methods, hook = _POST_ONLY, "batch"
-            if methods is None:
-                return replies.unknown_api(path)
-        method: str = scope["method"]
-        if method not in methods:
-            return replies.wrong_method(method, methods)
+            return replies.unknown_api(exchange.path)
+        if exchange.method not in methods:
+            return replies.wrong_method(
+                exchange.method.decode(), frozenset(one.decode() for one in methods)
+            )
         if self._supervisor.phase != READY:
             return replies.unavailable(f"The model is not ready: {self._supervisor.message}.")
-        if self.inflight > self._spec.queue_limit or self._held > self._most_held:
-            return replies.overloaded(self._spec.queue_limit)
-        query = _query(scope["query_string"])
-        boundary = _boundary(scope["headers"], self._spec.body_limit)
-        parts = None
-        if boundary is None:
-            body = await self._read(receive)
-        else:
-            parts, body = await self._read_form(receive, FormParser(boundary))
-        if method == "POST" and not body and not parts:
-            return replies.empty()
-        header = b""
-        if query or parts is not None or hook:
-            more: dict[str, object] = {"hook": hook} if hook else {}
-            if query:
-                more["query"] = query
-            if parts is not None:
-                more["parts"] = parts
-            header = orjson.dumps(more)
-        size = len(body)
-        self._held += size
+        length = exchange.headers.get(b"content-length")
+        if length is not None and int(length) > self._spec.body_limit:
+            return replies.too_large(self._spec.body_limit)
+        return None
+
+    def _parse(self, exchange: Exchange, boundary: bytes) -> None:
         try:
-            return await self._supervisor.predict(header, body, receive)
-        finally:
-            self._held -= size
-
-    async def _read(self, receive: Receive) -> bytes:
-        message = await _next(receive)
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            if len(body) > self._spec.body_limit:
-                raise _Refused(replies.too_large(self._spec.body_limit))
-            return body
-        chunks = [body]
-        size = len(body)
-        while message.get("more_body", False):
-            message = await _next(receive)
-            chunk: bytes = message.get("body", b"")
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._spec.body_limit:
-                raise _Refused(replies.too_large(self._spec.body_limit))
-        return b"".join(chunks)
-
-    async def _read_form(
-        self, receive: Receive, parser: FormParser
-    ) -> tuple[list[tuple[str, str | None, str, int]], bytes]:
-        size = 0
-        while True:
-            message = await _next(receive)
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > self._spec.body_limit:
-                raise _Refused(replies.too_large(self._spec.body_limit))
-            parser.feed(chunk)
-            if not message.get("more_body", False):
-                if size == 0:
-                    raise _Refused(replies.empty())
-                return parser.finish()
-
-    async def _send(self, send: Send, reply: Reply) -> None:
-        headers = [
-            (b"content-type", reply.content_type),
-            (b"content-length", b"%d" % len(reply.body)),
-            *self._headers,
-            *reply.extra,
-        ]
-        if self.draining:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
-
-
-async def _next(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] != "http.request":
-        raise CallerGone
-    return message
+            exchange.form = FormParser(boundary)
+        except BadForm as error:
+            exchange.answer(replies.malformed(str(error)))
 
 
 def _query(text: bytes) -> dict[str, str]:
-    if not text:
-        return {}
     return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True))
-
-
-def _boundary(headers: list[tuple[bytes, bytes]], limit: int) -> bytes | None:
-    """The boundary of a form's content type, if it is one; judges Content-Length on the way."""
-    found = None
-    for name, value in headers:
-        if name == b"content-type":
-            if value[:10].lower() == b"multipart/":
-                found = boundary_of(value)
-        elif name == b"content-length" and int(value) > limit:
-            raise _Refused(replies.too_large(limit))
-    return found

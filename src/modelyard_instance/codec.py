@@ -12,14 +12,14 @@ except ImportError:
     orjson = None  # type: ignore[assignment]
 
 
-def decode(text: bytes) -> object:
+def decode(text: bytes | str) -> object:
     """Parse JSON. Raises ``ValueError`` that says what is wrong and where."""
     if orjson is not None:
         try:
             return orjson.loads(text)
         except ValueError:
             pass  # the standard library takes NaN and Infinity, as clients do send them
-    return json.loads(text.decode("utf-8-sig"))
+    return json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
 
 
 def encode(value: object) -> bytes:

@@ -28,7 +28,7 @@ _INHERITED = (
     "NVIDIA_VISIBLE_DEVICES",
     "ASCEND_RT_VISIBLE_DEVICES",
 )
-_THREADS = (
+THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -48,17 +48,27 @@ def base_environment(instance_id: str, source: Mapping[str, str]) -> dict[str, s
     return base
 
 
-def worker_environment(spec: Spec, folder: Path, source: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the worker of ``spec`` in ``folder``. Pure.
+def work_folder(folder: Path, number: int) -> Path:
+    """The current folder of worker ``number``: fixed names of scratch files never meet. Pure.
 
-    Numeric libraries get as many threads as the instance has whole cores, at least one. The
-    service's ``envs`` (services.md §3) win over everything but the instance's mark and, with an
-    interpreter of the package's own, the place of what the worker itself imports.
+    Beside each other, not one in the other: what lies in a worker's folder is the package's.
+    """
+    return folder / (f"work-{number}" if number else "work")
+
+
+def worker_environment(
+    spec: Spec, folder: Path, source: Mapping[str, str], number: int = 0, cpu: float = 0.0
+) -> dict[str, str]:
+    """The environment of the worker ``number`` of ``spec`` in ``folder``. Pure.
+
+    Numeric libraries get as many threads as it has whole cores, at least one: ``cpu``, or all of
+    the instance's. The service's ``envs`` (services.md §3) win over everything but the instance's
+    mark and, with an interpreter of the package's own, the place of what the worker itself imports.
     """
     environment = base_environment(spec.instance_id, source)
     environment.update(
-        {name: str(max(1, int(spec.cpu))) for name in _THREADS},
-        HOME=str(folder / "work"),
+        {name: str(max(1, int(cpu or spec.cpu))) for name in THREADS},
+        HOME=str(work_folder(folder, number)),
         PYTHONUNBUFFERED="1",
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONIOENCODING="utf-8:backslashreplace",

@@ -5,17 +5,22 @@ front to worker           ``{}`` or nothing: a JSON body; ``query``: ``{name: te
                           ``parts``: ``[[field, filename | null, type, size], …]`` of a form
                           whose contents lie in the body one behind the other; ``hook``:
                           ``"batch"`` for the script's ``batch_inference``
-worker to front, first    ``{"event": "ready"}`` or ``{"event": "failed", "message": …}``
+worker to front, first    ``{"event": "ready", "batch": n}`` or
+                          ``{"event": "failed", "message": …}``
 worker to front, then     nothing: 200 and JSON; else ``status`` and ``type``
 ========================  ==============================================================
 
-One request is under way at a time, so frames carry no number.
+Answers come in the order of the requests, so frames carry no number. More than one request may lie
+in the socket: a worker of batch 1 takes them one after the other, another takes what has come while
+it computed, at most ``n``, as one batch.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
+from collections import deque
+from collections.abc import Sequence
 
 _PREFIX = struct.Struct("!II")
 PREFIX_SIZE = _PREFIX.size
@@ -29,28 +34,37 @@ def prefix(header: bytes, body: bytes) -> bytes:
 
 
 class FrameBuffer:
-    """Cuts a stream of bytes into frames. Pure."""
+    """Cuts a stream of bytes into frames; what is large is put together once."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._need = 0
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Add ``data``; returns the frames that are whole now, as ``(header, body)``."""
-        if not self._held and len(data) >= PREFIX_SIZE:
-            first, second = _PREFIX.unpack_from(data)
-            if len(data) == PREFIX_SIZE + first + second:  # nearly always: one frame, all of it
-                cut = PREFIX_SIZE + first
-                return [(data[PREFIX_SIZE:cut], data[cut:])]
-        held = self._held
-        held += data
+        if self._chunks:
+            self._chunks.append(data)
+            self._size += len(data)
+            if self._size < self._need:
+                return []
+            data = b"".join(self._chunks)
+            self._chunks.clear()
         frames = []
-        while len(held) >= PREFIX_SIZE:
-            first, second = _PREFIX.unpack_from(held)
-            cut, end = PREFIX_SIZE + first, PREFIX_SIZE + first + second
-            if len(held) < end:
+        at, size = 0, len(data)
+        need = PREFIX_SIZE
+        while size - at >= PREFIX_SIZE:
+            first, second = _PREFIX.unpack_from(data, at)
+            need = PREFIX_SIZE + first + second
+            if size - at < need:
                 break
-            frames.append((bytes(held[PREFIX_SIZE:cut]), bytes(held[cut:end])))
-            del held[:end]
+            start = at + PREFIX_SIZE
+            frames.append((data[start : start + first], data[start + first : at + need]))
+            at += need
+            need = PREFIX_SIZE
+        if at < size:
+            self._chunks.append(data[at:] if at else data)
+            self._size, self._need = size - at, need
         return frames
 
 
@@ -60,19 +74,31 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = FrameBuffer()
-        self._ready: list[tuple[bytes, bytes]] = []
+        self._ready: deque[tuple[bytes, bytes]] = deque()
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """The next frame; None when the front is gone."""
+        if not self._ready and not self._wait():
+            return None
+        return self._ready.popleft()
+
+    def receive_many(self, most: int) -> list[tuple[bytes, bytes]]:
+        """The next frame and what else has come, at most ``most``; empty: the front is gone."""
+        if not self._ready and not self._wait():
+            return []
+        ready = self._ready
+        return [ready.popleft() for _ in range(min(most, len(ready)))]
+
+    def _wait(self) -> bool:
         while not self._ready:
             try:
                 data = self._sock.recv(_CHUNK)
             except ConnectionError:
-                return None
+                return False
             if not data:
-                return None
-            self._ready = self._buffer.feed(data)
-        return self._ready.pop(0)
+                return False
+            self._ready.extend(self._buffer.feed(data))
+        return True
 
     def send(self, header: bytes, body: bytes) -> None:
         """Send one frame. Raises ``OSError`` when the front is gone."""
@@ -82,3 +108,10 @@ class Channel:
         else:
             self._sock.sendall(start)
             self._sock.sendall(body)
+
+    def send_many(self, frames: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send frames in order, in one piece. Raises ``OSError`` when the front is gone."""
+        pieces: list[bytes] = []
+        for header, body in frames:
+            pieces += (prefix(header, body), header, body)
+        self._sock.sendall(b"".join(pieces))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
 from pathlib import Path
 
 import uvloop
-from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
-from modelyard_instance.apis import BadConfig, read_apis
+from modelyard_instance import nursery
+from modelyard_instance.apis import SCRIPT, BadConfig, apis_of, read_config
 from modelyard_instance.app import App
+from modelyard_instance.http import Connection, Site
+from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import LogStream, RotatingLog
+from modelyard_instance.nursery import Nursery
+from modelyard_instance.options import options_of
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 from modelyard_instance.state import StateFile, take_lock
 from modelyard_instance.supervisor import Supervisor
@@ -38,9 +41,11 @@ def run(folder: Path) -> int:
     lock = take_lock(folder)
     if lock is None:
         return 0
+    # While there is nothing yet that a fork must not have.
+    reserve = Nursery.fork() if nursery.WARM else None
     log = RotatingLog(Path(spec.log_file) if spec.log_file else folder / "instance.log")
     sys.stdout = sys.stderr = LogStream(log)
-    uvloop.run(_Front(spec, folder, log).serve())
+    uvloop.run(_Front(spec, folder, log, Launcher(spec, folder, reserve)).serve())
     return 0
 
 
@@ -55,10 +60,11 @@ def _bind() -> socket.socket:
 
 
 class _Front:
-    def __init__(self, spec: Spec, folder: Path, log: RotatingLog) -> None:
+    def __init__(self, spec: Spec, folder: Path, log: RotatingLog, launcher: Launcher) -> None:
         self._spec = spec
         self._folder = folder
         self._log = log
+        self._launcher = launcher
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -73,16 +79,23 @@ class _Front:
             model_id=self._spec.model_id,
             port=sock.getsockname()[1],
         )
-        self._supervisor = Supervisor(self._spec, self._folder, self._log, self._tell)
-        trouble = ""
+        apis: dict[str, frozenset[str]] = {}
+        workers, trouble = 1, ""
         try:
-            apis = read_apis(self._spec.model_dir)
+            config = read_config(self._spec.model_dir)
+            apis = apis_of(config)
+            script = (self._spec.model_dir / f"{SCRIPT}.py").is_file()
+            workers = options_of(config).workers_for(self._spec.cpu, script=script)
         except BadConfig as error:
-            apis, trouble = {}, str(error)
+            trouble = str(error)
+        self._supervisor = Supervisor(self._spec, self._launcher, self._log, self._tell, workers)
         self._app = App(self._spec, apis, self._supervisor)
         self._tell()
-        connections = ServerState()
-        server = await _listen(self._app, connections, sock)
+        self._site = Site(self._app, _headers(self._spec))
+        server = await loop.create_server(
+            lambda: Connection(self._site), sock=sock, backlog=_BACKLOG
+        )
+        sweeper = loop.create_task(self._sweep(), name="idle-connections")
         if trouble:
             self._supervisor.fail(trouble)
         else:
@@ -90,7 +103,8 @@ class _Front:
         await asked_to_end.wait()
         await self._drain()
         self._supervisor.abandon()
-        await _hang_up(server, connections)
+        sweeper.cancel()
+        await self._hang_up(server)
         await self._supervisor.close()
 
     def _tell(self) -> None:
@@ -105,7 +119,7 @@ class _Front:
     async def _drain(self) -> None:
         """Serve whatever still comes until it has been quiet, at the longest ``drain_grace_s``."""
         app, loop = self._app, asyncio.get_running_loop()
-        app.draining = True
+        app.draining = self._site.draining = True
         self._tell()
         begin = loop.time()
         deadline = begin + self._spec.drain_grace_s
@@ -114,33 +128,21 @@ class _Front:
                 return
             await asyncio.sleep(_STEP_S)
 
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEP_ALIVE_S / 60)
+            self._site.close_idle(asyncio.get_running_loop().time() - _KEEP_ALIVE_S)
 
-async def _listen(app: App, connections: ServerState, sock: socket.socket) -> asyncio.Server:
-    config = Config(
-        app,
-        interface="asgi3",
-        http=HttpToolsProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-    )
-    config.load()
-    # Not uvicorn.Server: it wakes ten times a second, and takes the signals for itself.
-    return await asyncio.get_running_loop().create_server(
-        lambda: HttpToolsProtocol(config=config, server_state=connections, app_state={}),
-        sock=sock,
-        backlog=_BACKLOG,
-    )
+    async def _hang_up(self, server: asyncio.Server) -> None:
+        """Close the connections; answers that are on their way get a moment."""
+        server.close()
+        self._site.hang_up()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._site.closed.wait(), _PARTING_S)
 
 
-async def _hang_up(server: asyncio.Server, connections: ServerState) -> None:
-    server.close()
-    for connection in list(connections.connections):
-        connection.shutdown()
-    if connections.tasks:
-        await asyncio.wait(connections.tasks, timeout=_PARTING_S)
+def _headers(spec: Spec) -> bytes:
+    return (
+        f"x-modelyard-model-version: {spec.model_version}\r\n"
+        f"x-modelyard-instance: {spec.instance_id}\r\n"
+    ).encode()

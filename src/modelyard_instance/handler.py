@@ -74,11 +74,21 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
         return bad_request(str(error))
     try:
         result = predict(data)
-    except BadRequest as error:
-        return bad_request(str(error))
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
+        return script_error(error)
+    return finish(service, result, request)
+
+
+def script_error(error: BaseException) -> Answer:
+    """What the script or default handler raised, as an answer (models.md §9) and in the log."""
+    if isinstance(error, BadRequest):
+        return bad_request(str(error))
+    traceback.print_exc()
+    return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
+
+
+def finish(service: SingleNodeService, result: object, request: object) -> Answer:
+    """The script's ``result`` as an answer."""
     try:
         if service.raw_text:
             result = wrapped(result, request)

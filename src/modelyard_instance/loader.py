@@ -12,13 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from modelyard_instance.apis import SCRIPT, BadConfig
+from modelyard_instance.batching import CannotBatch
 from modelyard_instance.defaults import default_handler
 from modelyard_instance.metrics import MetricsManager
 from modelyard_instance.services import SingleNodeService, XgSklServingBaseService
 from modelyard_instance.spec import Spec
 from modelyard_instance.weights import WeightsMissing, is_there, model_path
 
-SCRIPT = "customize_service"
 # The folder is called model/, but many packages have a module of that name inside.
 _PACKAGE = "modelyard_package"
 _OURS = ("modelyard_instance", "model_service", "mms")
@@ -167,7 +168,7 @@ def explain(error: BaseException, folder: Path) -> str:
     last = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     frames = traceback.extract_tb(error.__traceback__)
     inside = [one for one in frames if Path(one.filename).is_relative_to(folder)]
-    if isinstance(error, BadPackage) or not frames:
+    if isinstance(error, BadPackage | CannotBatch | BadConfig) or not frames:
         return str(error)
     if isinstance(error, SyntaxError) and error.filename:
         return f"{last} ({error.filename}:{error.lineno})"

@@ -26,6 +26,18 @@ class MetricsManager:
     metrics: dict[str, Latency] = {}  # noqa: RUF012  # shared by contract
 
     @classmethod
+    def note(cls, model_name: str, prepare_s: float, infer_s: float, all_s: float) -> None:
+        """Note one prediction's durations in seconds, where their gauges are."""
+        for step, seconds in (
+            ("_LatencyPreprocess", prepare_s),
+            ("_LatencyInference", infer_s),
+            ("_LatencyOverall", all_s),
+        ):
+            gauge = cls.metrics.get(f"{model_name}{step}")
+            if gauge is not None:
+                gauge.update(seconds * 1000)
+
+    @classmethod
     def expect(cls, model_name: str) -> None:
         """Make the gauges of ``model_name``."""
         for step in ("Preprocess", "Inference", "Overall"):

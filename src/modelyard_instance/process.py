@@ -7,20 +7,17 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from modelyard_instance.environment import lend_packages, worker_environment
 from modelyard_instance.frames import FrameBuffer, prefix
+from modelyard_instance.launcher import Child, Launcher
 from modelyard_instance.logs import LogPump, RotatingLog
-from modelyard_instance.shutting import MemoryWatch, shut_in
-from modelyard_instance.spec import Spec
+from modelyard_instance.shutting import MemoryWatch
 
 _PARTING_S = 1.0
+_CHUNK = 1 << 18
 
-OnFrame = Callable[[bytes, bytes], None]
+OnFrames = Callable[[list[tuple[bytes, bytes]]], None]
 
 
 def describe_exit(code: int) -> str:
@@ -36,13 +33,13 @@ def describe_exit(code: int) -> str:
 class _Frames(asyncio.Protocol):
     """The front's end of the socket pair."""
 
-    def __init__(self, on_frame: OnFrame) -> None:
-        self._on_frame = on_frame
+    def __init__(self, on_frames: OnFrames) -> None:
+        self._on_frames = on_frames
         self._buffer = FrameBuffer()
 
     def data_received(self, data: bytes) -> None:
-        for header, body in self._buffer.feed(data):
-            self._on_frame(header, body)
+        if frames := self._buffer.feed(data):
+            self._on_frames(frames)
 
 
 class WorkerProcess:
@@ -50,14 +47,16 @@ class WorkerProcess:
 
     def __init__(
         self,
-        child: subprocess.Popen[bytes],
+        child: Child,
         socket_transport: asyncio.Transport,
         log_transport: asyncio.ReadTransport,
+        frames: _Frames,
         memory: MemoryWatch,
     ) -> None:
         self._child = child
         self._socket = socket_transport
         self._log = log_transport
+        self._frames = frames
         self._memory = memory
         self._loop = asyncio.get_running_loop()
         self.pid = child.pid
@@ -68,18 +67,18 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, spec: Spec, folder: Path, log: RotatingLog, on_frame: OnFrame
+        cls, launcher: Launcher, log: RotatingLog, on_frames: OnFrames, number: int, cpu: float
     ) -> WorkerProcess:
-        """Start a worker for ``spec``. Raises ``OSError`` when it cannot be made or shut in."""
+        """Start worker ``number`` with ``cpu`` cores.
+
+        Raises ``OSError`` when it cannot be made or shut in.
+        """
         loop = asyncio.get_running_loop()
-        (folder / "work").mkdir(exist_ok=True)
-        if spec.python:
-            lend_packages(folder, spec.python)
-        memory = MemoryWatch(folder)
+        memory = MemoryWatch(launcher.folder)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         try:
-            child = _launch(spec, folder, theirs.fileno(), write_end)
+            child = launcher.launch(number, theirs.fileno(), write_end, cpu)
         except OSError:
             ours.close()
             os.close(read_end)
@@ -88,9 +87,9 @@ class WorkerProcess:
             theirs.close()
             os.close(write_end)
         ours.setblocking(False)
-        transport, _ = await loop.create_unix_connection(lambda: _Frames(on_frame), sock=ours)
+        transport, frames = await loop.create_unix_connection(lambda: _Frames(on_frames), sock=ours)
         pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), os.fdopen(read_end, "rb", 0))
-        return cls(child, transport, pump, memory)
+        return cls(child, transport, pump, frames, memory)
 
     def send(self, header: bytes, body: bytes) -> None:
         """Send one frame; one write."""
@@ -115,31 +114,16 @@ class WorkerProcess:
         # The leader is a zombie until ``wait``, so the group's number is still its own.
         self.kill()
         code = self._child.wait()
+        self._last_words()
         self._socket.close()
         self.ended.set_result(self._memory.cause(code) or describe_exit(code))
 
-
-def _launch(spec: Spec, folder: Path, channel: int, output: int) -> subprocess.Popen[bytes]:
-    # From the main thread, always: PDEATHSIG follows the thread that made the child.
-    with shut_in(folder, folder / "work", output) as enter:
-        return subprocess.Popen(
-            [
-                spec.python or sys.executable,
-                "-m",
-                "modelyard_instance.worker",
-                "--dir",
-                str(folder),
-                "--channel",
-                str(channel),
-                "--front",
-                str(os.getpid()),
-            ],
-            env=worker_environment(spec, folder, os.environ),
-            cwd=folder / "work",
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(channel,),
-            process_group=0,
-            preexec_fn=enter,
-        )
+    def _last_words(self) -> None:
+        """Read the answers that the worker sent before it died; they may not have come yet."""
+        kept = self._socket.get_extra_info("socket")
+        if kept is None:  # its end has been read already
+            return
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(kept.fileno())) as end:
+            end.setblocking(False)
+            while data := end.recv(_CHUNK):
+                self._frames.data_received(data)

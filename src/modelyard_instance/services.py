@@ -18,12 +18,11 @@ Scripts often skip ``super().__init__``, so nothing here depends on it having ru
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import time
-from collections import OrderedDict
 from typing import Any
 
+from modelyard_instance.codec import decode
 from modelyard_instance.metrics import MetricsManager
 
 logger = logging.getLogger(__name__)
@@ -81,15 +80,7 @@ class SingleNodeService:
         inferred = time.perf_counter()
         data = self._postprocess(data)
         end = time.perf_counter()
-        metrics = MetricsManager.metrics
-        for step, seconds in (
-            ("Preprocess", prepared - begin),
-            ("Inference", inferred - prepared),
-            ("Overall", end - begin),
-        ):
-            gauge = metrics.get(f"{self.model_name}_Latency{step}")
-            if gauge is not None:
-                gauge.update(seconds * 1000)
+        MetricsManager.note(self.model_name, prepared - begin, inferred - prepared, end - begin)
         return data
 
     def ping(self) -> None:
@@ -176,7 +167,7 @@ class RawTextService(SingleNodeService):
 
     def _preprocess(self, data: Data) -> Data:
         """``req_data`` as lists of values, in the order of the keys as sent."""
-        request = json.loads(data, object_pairs_hook=OrderedDict)
+        request: Any = decode(data)
         inner = request.get("data", request)
         return [list(row.values()) if isinstance(row, dict) else row for row in inner["req_data"]]
 

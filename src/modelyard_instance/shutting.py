@@ -1,4 +1,11 @@
-"""The front's side of a confinement: launching a worker into it, telling when memory ended it."""
+"""The front's side of a confinement: launching a worker into it, telling when memory ended it.
+
+::
+
+    hand_over    gives a worker what it must own, whichever way it is started
+    shut_in      for one that is started anew; a forked one enters by itself (``nursery``)
+    MemoryWatch  for any
+"""
 
 from __future__ import annotations
 
@@ -9,29 +16,45 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from modelyard_instance.confine import enter, oom_kills, out_of_memory, read_confinement
+from modelyard_instance.confine import (
+    Confinement,
+    enter,
+    oom_kills,
+    out_of_memory,
+    read_confinement,
+)
 
 
-@contextmanager
-def shut_in(folder: Path, work: Path, output: int) -> Iterator[Callable[[], None] | None]:
-    """Launch a worker of the instance in ``folder`` within the block: a ``preexec_fn`` for it.
+def hand_over(folder: Path, work: Path, output: int) -> Confinement | None:
+    """Give the user of the instance in ``folder`` what a worker of it must own.
 
-    ``work``: its current folder, ``output``: its pipe for all it prints. In the new process itself
-    and before the interpreter, because even the start of that runs code of the package's
-    environment, and some limits cannot be set from outside. Only for a caller with a single thread.
-    Raises ``OSError`` when the worker could not be shut in; it has not run then.
+    ``work``: its current folder, ``output``: its pipe for all it prints. Gives what the worker has
+    to be shut in by, None for nothing. Raises ``OSError``.
     """
     try:
         plan = read_confinement(folder)
     except ValueError as error:
         raise OSError(str(error)) from error
+    if plan is not None and plan.uid:
+        os.chown(work, plan.uid, plan.uid)
+        # So that it may open /dev/stdout, as loggers do.
+        os.fchown(output, plan.uid, plan.uid)
+    return plan
+
+
+@contextmanager
+def shut_in(plan: Confinement | None, work: Path) -> Iterator[Callable[[], None] | None]:
+    """Launch a worker by ``plan`` within the block: a ``preexec_fn`` for it.
+
+    ``work``: its current folder. In the new process itself and before the interpreter, because even
+    the start of that runs code of the package's environment, and some limits cannot be set from
+    outside. Only for a caller with a single thread. Raises ``OSError`` when the worker could not be
+    shut in; it has not run then.
+    """
     if plan is None:
         yield None
         return
     if plan.uid:
-        os.chown(work, plan.uid, plan.uid)
-        # So that it may open /dev/stdout, as loggers do.
-        os.fchown(output, plan.uid, plan.uid)
         import modelyard_instance.view  # noqa: F401  # rather here once than in each child
     why_read, why_write = os.pipe()
 

@@ -1,225 +1,181 @@
-"""Keeps one worker alive and hands it one prediction at a time."""
+"""Keeps the workers alive and gives predictions to them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import orjson
+from collections.abc import Callable
 
 from modelyard_instance import replies
+from modelyard_instance.jobs import Caller, Job, next_batch
+from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import RotatingLog
-from modelyard_instance.process import WorkerProcess
 from modelyard_instance.replies import Reply
+from modelyard_instance.slot import Slot
 from modelyard_instance.spec import Spec
 from modelyard_instance.state import FAILED, READY, STARTING
 
-_BACKOFF_S = 0.25
-_LONGEST_BACKOFF_S = 30.0
-_STEADY_S = 30.0
-"""A worker that served this long has earned an immediate restart."""
-_WATCH_AFTER_S = 0.05
-"""A prediction that waits longer is watched for its caller's end; a task for each costs 5 %."""
-
-HangUp = Callable[[], Awaitable[object]]
-
-
-class CallerGone(Exception):
-    """The caller hung up before its prediction was begun."""
-
-
-def backoff_s(crashes: int) -> float:
-    """Seconds to wait before the restart after the ``crashes``-th crash in a row. Pure."""
-    if crashes <= 1:
-        return 0.0
-    return min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2.0 ** min(crashes - 2, 20))
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    header: bytes
-    body: bytes
-    answer: asyncio.Future[Reply]
-    sent_at: float = field(default=0.0)
+_LONGEST_TICK_S = 0.25
+_TICKS_PER_LIMIT = 50
 
 
 class Supervisor:
-    """One worker, replaced when it dies; predictions queue here while it computes.
+    """``workers`` workers, each replaced by itself when it dies; predictions queue here meanwhile.
 
-    ``phase`` is ``starting``, ``ready`` or ``failed`` (final: the package cannot be loaded),
-    ``message`` says why. ``on_change`` is called after either has changed. ``losses`` counts the
-    workers that died after they had been ready, ``last_loss`` is why the latest did.
+    ``phase`` is ``starting``, ``ready`` (at least one worker is) or ``failed`` (final: the package
+    cannot be loaded), ``message`` says why. ``on_change`` is called after either has changed.
+    ``losses`` counts the workers that died after they had been ready, ``last_loss`` is why the
+    latest did.
     """
 
     def __init__(
-        self, spec: Spec, folder: Path, log: RotatingLog, on_change: Callable[[], None]
+        self,
+        spec: Spec,
+        launcher: Launcher,
+        log: RotatingLog,
+        on_change: Callable[[], None],
+        workers: int = 1,
     ) -> None:
         self.phase = STARTING
         self.message = "loading the model"
         self.losses = 0
         self.last_loss = ""
         self._spec = spec
-        self._folder = folder
-        self._log = log
+        self.log = log
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Job] = deque()
-        self._current: _Job | None = None
-        self._worker: WorkerProcess | None = None
-        self._overran = False
-        self._keeper: asyncio.Task[None] | None = None
+        self._queue: deque[Job] = deque()
+        self._tick_s = min(_LONGEST_TICK_S, spec.request_timeout_s / _TICKS_PER_LIMIT)
+        self._ticking: asyncio.TimerHandle | None = None
+        self._slots = [
+            Slot(number, spec.request_timeout_s, spec.cpu / workers, launcher, self)
+            for number in range(workers)
+        ]
+        # Reading ahead ties a prediction to one worker, while another might be free sooner.
+        self._ahead = workers == 1
 
     def start(self) -> None:
-        """Start the worker and keep it alive until ``close``."""
-        self._keeper = self._loop.create_task(self._keep(), name="worker-keeper")
+        """Start the first worker; the others follow when it has shown that the package loads."""
+        self._slots[0].start()
 
     def fail(self, message: str) -> None:
         """Give up for good: nothing can be served."""
         self._turn(FAILED, message)
-        for job in self._queue:
-            if not job.answer.done():
-                job.answer.set_result(replies.unavailable(message))
-        self._queue.clear()
+        self._refuse_waiting(message)
 
     def abandon(self) -> None:
         """Answer whoever still waits: the end has come first."""
-        if self._current is not None and not self._current.answer.done():
-            self._current.answer.set_result(replies.cut_off())
-        for job in self._queue:
-            if not job.answer.done():
-                job.answer.set_result(replies.unavailable("The instance is being stopped."))
+        for slot in self._slots:
+            for job in slot.sent:
+                job.caller.answer(replies.cut_off())
+        self._refuse_waiting("The instance is being stopped.")
+
+    def _refuse_waiting(self, message: str) -> None:
+        waiting, self._queue = self._queue, deque()
+        for job in waiting:
+            job.caller.answer(replies.unavailable(message))
 
     async def close(self) -> None:
-        """End the worker; predictions under way are lost."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
-        if self._worker is not None:
-            await self._worker.close()
+        """End the workers; predictions under way are lost."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        await asyncio.gather(*(slot.close() for slot in self._slots))
 
-    async def predict(self, header: bytes, body: bytes, hang_up: HangUp) -> Reply:
-        """The worker's answer, or the reply that says why there is none.
+    def submit(self, caller: Caller, header: bytes, body: bytes) -> None:
+        """Answer ``caller`` by a worker's answer, or the reply that says why there is none.
 
-        ``hang_up`` returns once the caller has hung up. Raises ``CallerGone`` when it does so while
-        the prediction waits; it is not computed then.
+        One who hangs up (``done``) before the prediction was begun is left out.
         """
         if self.phase != READY:
-            return replies.unavailable(f"The model is not ready: {self.message}.")
-        job = _Job(header, body, self._loop.create_future())
-        timer = self._loop.call_later(self._spec.request_timeout_s, self._overdue, job)
-        watch: asyncio.TimerHandle | None = None
-        if self._current is None:
-            self._give(job)
-        else:
-            self._queue.append(job)
-            watch = self._loop.call_later(_WATCH_AFTER_S, self._watch, job, hang_up)
-        try:
-            return await job.answer
-        finally:
-            timer.cancel()
-            if watch is not None:
-                watch.cancel()
-
-    def _watch(self, job: _Job, hang_up: HangUp) -> None:
-        if job in self._queue and not job.answer.done():
-            task = self._loop.create_task(self._drop_unwanted(job, hang_up))
-            job.answer.add_done_callback(lambda _: task.cancel())
-
-    async def _drop_unwanted(self, job: _Job, hang_up: HangUp) -> None:
-        await hang_up()
-        if job in self._queue and not job.answer.done():
-            self._queue.remove(job)
-            job.answer.set_exception(CallerGone())
-
-    def _give(self, job: _Job) -> None:
-        assert self._worker is not None
-        self._current = job
-        job.sent_at = self._loop.time()
-        self._worker.send(job.header, job.body)
-
-    def _give_next(self) -> None:
-        while self._queue and self.phase == READY:
-            job = self._queue.popleft()
-            if not job.answer.done():
-                self._give(job)
-                return
-
-    def _on_frame(self, header: bytes, body: bytes) -> None:
-        if self.phase == STARTING:
-            self._greeted(header)
+            caller.answer(replies.unavailable(f"The model is not ready: {self.message}."))
             return
-        job, self._current = self._current, None
-        if job is not None and not job.answer.done():
-            job.answer.set_result(_reply(header, body))
-        self._give_next()
+        deadline = time.monotonic() + self._spec.request_timeout_s
+        job = Job(caller, header, body, deadline)
+        if self._ticking is None:
+            self._ticking = self._loop.call_later(self._tick_s, self._tick)
+        if not self._queue:
+            for slot in self._slots:
+                if slot.ready and slot.room(ahead=False):
+                    slot.give([job])
+                    return
+            if self._ahead and self._slots[0].ready and self._slots[0].room(ahead=True):
+                self._slots[0].give([job])
+                return
+        self._queue.append(job)
 
-    def _greeted(self, header: bytes) -> None:
-        word = orjson.loads(header)
-        if word.get("event") == "ready":
+    @property
+    def ready_workers(self) -> int:
+        """How many workers have loaded the model."""
+        return sum(slot.ready for slot in self._slots)
+
+    @property
+    def over(self) -> bool:
+        """Whether the instance has failed for good."""
+        return self.phase == FAILED
+
+    # What the slots tell ---------------------------------------------------------------------
+
+    def free(self, slot: Slot) -> None:
+        """``slot`` is ready, or has answered: give it what waits."""
+        if self._queue and slot.ready:
+            idle = not slot.sent
+            jobs = next_batch(self._queue, slot.room(ahead=self._ahead), idle=idle)
+            if jobs:
+                slot.give(jobs)
+
+    def greeted(self, slot: Slot) -> None:
+        """``slot`` has loaded the model."""
+        if self.phase == STARTING:
             self._turn(READY, "")
-            self._give_next()
+        for other in self._slots:
+            other.start()
+        self.free(slot)
+
+    def cannot_load(self, slot: Slot, message: str) -> bool:
+        """``slot`` could not load the model; returns whether it should try again."""
+        self.log.write("front", f"worker {slot.number}: {message}".encode())
+        if any(other.ready for other in self._slots):
+            return True
+        self.fail(message)
+        return False
+
+    def lost(self, slot: Slot, cause: str, again: list[Job]) -> None:
+        """A worker that served has died; ``again``: what it was given and had not begun."""
+        self.losses, self.last_loss = self.losses + 1, cause
+        self.log.write("front", f"worker lost: {cause}".encode())
+        self._queue.extendleft(reversed([job for job in again if not job.caller.done]))
+        if not any(other.ready for other in self._slots):
+            self._turn(STARTING, f"restarting the model's process: {cause}")
         else:
-            self.fail(str(word.get("message") or "the model could not be loaded"))
+            for other in self._slots:
+                self.free(other)
 
-    def _overdue(self, job: _Job) -> None:
-        """The caller has waited long enough; the worker has its own full time from the start."""
-        if not job.answer.done():
-            job.answer.set_result(replies.timed_out(self._spec.request_timeout_s))
-        if job is self._current:
-            left = job.sent_at + self._spec.request_timeout_s - self._loop.time()
-            self._loop.call_later(max(0.0, left), self._overrun, job)
+    # Time ------------------------------------------------------------------------------------
 
-    def _overrun(self, job: _Job) -> None:
-        if job is self._current and self._worker is not None:
-            self._overran = True
-            self._worker.kill()
+    def _tick(self) -> None:
+        """Look at the limits of time; only while there is anybody who waits."""
+        self._ticking = None
+        now = time.monotonic()
+        busy = False
+        for slot in self._slots:
+            if slot.sent:
+                busy = True
+                slot.look(now)
+            self._overdue(slot.sent, now)
+        self._overdue(self._queue, now)
+        while self._queue and self._queue[0].caller.done:
+            self._queue.popleft()
+        if busy or self._queue:
+            self._ticking = self._loop.call_later(self._tick_s, self._tick)
+
+    def _overdue(self, jobs: deque[Job], now: float) -> None:
+        late: Reply | None = None
+        for job in jobs:
+            if now >= job.deadline and not job.caller.done:
+                late = late or replies.timed_out(self._spec.request_timeout_s)
+                job.caller.answer(late)
 
     def _turn(self, phase: str, message: str) -> None:
         self.phase, self.message = phase, message
         self._on_change()
-
-    async def _keep(self) -> None:
-        crashes = 0
-        while self.phase != FAILED:
-            started = self._loop.time()
-            try:
-                worker = await WorkerProcess.start(
-                    self._spec, self._folder, self._log, self._on_frame
-                )
-            except OSError as error:
-                self.fail(f"the model's process cannot be started: {error}")
-                return
-            self._worker = worker
-            cause = await asyncio.shield(worker.ended)
-            self._worker = None
-            if self.phase == STARTING:
-                self.fail(f"the model's process died while it loaded the model: {cause}")
-            if self.phase == FAILED:
-                return
-            crashes = 1 if self._loop.time() - started > _STEADY_S else crashes + 1
-            self._lost(cause)
-            await asyncio.sleep(backoff_s(crashes))
-
-    def _lost(self, cause: str) -> None:
-        if self._overran:
-            self._overran = False
-            limit = self._spec.request_timeout_s
-            cause = f"a prediction ran longer than {limit:g} s and the process was ended"
-        job, self._current = self._current, None
-        if job is not None and not job.answer.done():
-            job.answer.set_result(replies.worker_lost(cause))
-        self.losses, self.last_loss = self.losses + 1, cause
-        self._log.write("front", f"worker lost: {cause}".encode())
-        self._turn(STARTING, f"restarting the model's process: {cause}")
-
-
-def _reply(header: bytes, body: bytes) -> Reply:
-    if not header:
-        return Reply(body)
-    more = orjson.loads(header)
-    return Reply(
-        body, int(more.get("status", 200)), str(more.get("type", "application/json")).encode()
-    )

@@ -9,33 +9,26 @@ it (``home``).
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import traceback
 from pathlib import Path
 
 from modelyard_instance import shims
+from modelyard_instance.apis import read_config
+from modelyard_instance.batching import batcher_for
+from modelyard_instance.environment import work_folder
+from modelyard_instance.forks import die_with
 from modelyard_instance.frames import Channel
 from modelyard_instance.handler import handle
 from modelyard_instance.home import show_package_at_home
 from modelyard_instance.loader import explain, load
-from modelyard_instance.spec import read_spec
-
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with(front: int) -> None:
-    """Be killed when the front's main thread ends, also while computing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != front:
-        os._exit(1)
+from modelyard_instance.options import options_of
+from modelyard_instance.spec import Spec, read_spec
 
 
 def main() -> int:
@@ -44,31 +37,56 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--front", type=int, required=True)
+    parser.add_argument("--number", type=int, default=0)
     arguments = parser.parse_args()
+    spec = settle(arguments.dir, arguments.number, arguments.front)
+    return serve(spec, socket.socket(fileno=arguments.channel))
+
+
+def settle(folder: Path, number: int, parent: int) -> Spec:
+    """Become the worker ``number`` of the instance in ``folder``, as far as it is ours alone.
+
+    Already shut in, and with one thread. ``parent``: the process that must not be outlived.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    channel = Channel(socket.socket(fileno=arguments.channel))
-    spec = read_spec(arguments.dir)
+    spec = read_spec(folder)
     show_package_at_home(spec)
     # After whatever changes our rights: the kernel forgets it then.
-    _die_with(arguments.front)
-    os.chdir(arguments.dir / "work")
+    die_with(parent)
+    os.chdir(work_folder(folder, number))
     # ``-m`` put the current folder there; the package's files must not be shadowed by scratch ones.
     sys.path[:] = [one for one in sys.path if one not in ("", str(Path.cwd()))]
     sys.argv = ["modelyard_instance.worker"]
+    return spec
+
+
+def give_up(sock: socket.socket, message: str) -> int:
+    """Tell the front why there will be no worker; the exit status."""
+    Channel(sock).send(json.dumps({"event": "failed", "message": message}).encode(), b"")
+    return 1
+
+
+def serve(spec: Spec, sock: socket.socket) -> int:
+    """Load the package and answer until the front hangs up; the exit status (``main``)."""
     shims.install()
     try:
         service = load(spec)
+        batcher = batcher_for(service, options_of(read_config(spec.model_dir)))
     except BaseException as error:
         traceback.print_exc()
-        message = explain(error, spec.model_dir)
-        channel.send(json.dumps({"event": "failed", "message": message}).encode(), b"")
-        return 1
+        return give_up(sock, explain(error, spec.model_dir))
     gc.collect()
     gc.freeze()
-    channel.send(b'{"event": "ready"}', b"")
-    while (frame := channel.receive()) is not None:
-        answer = handle(service, *frame)
-        channel.send(answer.header(), answer.body)
+    size = 1 if batcher is None else batcher.size
+    channel = Channel(sock)
+    channel.send(json.dumps({"event": "ready", "batch": size}).encode(), b"")
+    if batcher is None:
+        while (frame := channel.receive()) is not None:
+            answer = handle(service, *frame)
+            channel.send(answer.header(), answer.body)
+        return 0
+    while frames := channel.receive_many(size):
+        channel.send_many([(one.header(), one.body) for one in batcher.answer(frames)])
     return 0
 
 

@@ -58,6 +58,7 @@ def test_forms_json_and_queries_reach_the_script(tmp_path: Path) -> None:
             "instance_id": instance.instance_id,
             "status": "ready",
             "inflight": 0,
+            "workers": 1,
             "message": "",
             "losses": 0,
             "last_loss": "",

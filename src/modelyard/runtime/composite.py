@@ -10,6 +10,7 @@ from modelyard.runtime.container import ContainerRuntime
 from modelyard.runtime.engine import ContainerEngine
 from modelyard.runtime.limits import Limits
 from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.warm import WarmStarts
 from modelyard.settings import Settings
 
 
@@ -61,10 +62,13 @@ class CompositeRuntime:
 
 
 def open_runtime(
-    settings: Settings, engine: ContainerEngine | None = None, limits: Limits | None = None
+    settings: Settings,
+    engine: ContainerEngine | None = None,
+    limits: Limits | None = None,
+    warm: WarmStarts | None = None,
 ) -> CompositeRuntime:
-    """The runtime of a home. ``engine`` and ``limits``: the control plane's; without, it only looks
-    and ends.
+    """The runtime of a home. All but ``settings`` are the control plane's; without them, it only
+    looks and ends.
     """
     node = settings.node_file.read_text() if settings.node_file.exists() else ""
     containers = ContainerRuntime(
@@ -74,5 +78,5 @@ def open_runtime(
         node=node,
         active=engine is not None,
     )
-    local = LocalRuntime(settings.instances_dir, settings.logs_dir, limits=limits)
+    local = LocalRuntime(settings.instances_dir, settings.logs_dir, limits=limits, warm=warm)
     return CompositeRuntime(local, containers)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from modelyard.processes import ProcessIdentity
 from modelyard.runtime import folders, health, limits, logfiles, sweep
 from modelyard.runtime.folders import FrontState, InstanceFolder
 from modelyard.runtime.limits import Limits
+from modelyard.runtime.warm import WarmStarts
 from modelyard.steps import Step, reached
 from modelyard_instance.environment import base_environment
 
@@ -36,7 +37,7 @@ class LocalRuntime:
 
     ``instances_dir`` holds a folder per instance (``runtime/folders.py``), ``logs_dir`` their logs.
     A new object over the same folders adopts what lives: by pid, start time and instance id.
-    ``python``: the interpreter that runs the fronts.
+    ``python``: the interpreter that runs the fronts. ``warm``: forks them where it can.
 
     CPU and memory: the spec's ``cpu`` sets the threads of numeric libraries; ``limits`` holds the
     instance to both, and its code to a user of its own. Without, it is only started; what an
@@ -50,11 +51,13 @@ class LocalRuntime:
         *,
         python: str = sys.executable,
         limits: Limits | None = None,
+        warm: WarmStarts | None = None,
     ) -> None:
         self._instances_dir = instances_dir
         self._logs_dir = logs_dir
         self._python = python
         self._limits = limits
+        self._warm = warm
         self._known: dict[str, _Known] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -176,16 +179,34 @@ class LocalRuntime:
         if self._limits is not None:
             environment |= self._limits.prepare(spec, folder, self._python)
             reached(Step.INSTANCE_LIMITS)
-        process = processes.spawn_detached(
+        forked = self._forked(spec, folder, environment)
+        process = forked or self._spawned(folder, environment)
+        reached(Step.INSTANCE_START)
+        folder.record(process)
+        reached(Step.INSTANCE_LAUNCHED)
+        return process
+
+    def _forked(
+        self, spec: InstanceSpec, folder: InstanceFolder, environment: Mapping[str, str]
+    ) -> ProcessIdentity | None:
+        if self._warm is None or self._python != sys.executable:
+            return None
+        return self._warm.launch(
+            # Another interpreter runs the worker: only the front can be forked.
+            "" if spec.python else spec.model_type,
+            folder.instance_id,
+            folder=folder.path,
+            environment=environment,
+            log=folder.launch_log,
+        )
+
+    def _spawned(self, folder: InstanceFolder, environment: Mapping[str, str]) -> ProcessIdentity:
+        return processes.spawn_detached(
             [self._python, "-m", "modelyard_instance", "--dir", str(folder.path)],
             env=environment,
             cwd=folder.path,
             log=folder.launch_log,
         )
-        reached(Step.INSTANCE_START)
-        folder.record(process)
-        reached(Step.INSTANCE_LAUNCHED)
-        return process
 
     def _watch(self, known: _Known, process: ProcessIdentity) -> None:
         _unwatch(known)

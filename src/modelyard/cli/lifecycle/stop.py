@@ -12,6 +12,7 @@ from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.processes import ProcessIdentity, kill_group, reap, send, wait_gone
 from modelyard.runtime.composite import CompositeRuntime, open_runtime
 from modelyard.runtime.limits import take_away
+from modelyard.runtime.warm import end_all as end_zygotes
 from modelyard.settings import Settings
 
 _POLL_S = 0.05
@@ -50,6 +51,7 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
         await _end_gateway(settings, grace_s)
     gateway_record(settings).unlink(missing_ok=True)
     stopped = await _end_instances(settings, say, grace_s)
+    await end_zygotes(settings.sockets_dir)
     take_away(settings.run_dir)
     settings.forget_sockets()
     return ran or stopped > 0

@@ -1,0 +1,246 @@
+"""The servers that bench/model_server.py compares: how each is made, started and asked.
+
+Every peer lives in an environment of its own, made by ``uv`` in ``~/.cache/modelyard-bench`` at the
+first run, and trains the same classifier with its own scikit-learn. What its documentation advises
+for speed is what it gets: MLServer without debug mode, compression, metrics and parallel workers
+(one core has no use for them), BentoML and gunicorn with one worker; adaptive batching as rows of
+their own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drive import ROOT
+
+CACHE = Path.home() / ".cache" / "modelyard-bench"
+ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+MODELARTS_BODY = json.dumps({"data": {"req_data": [ROW]}})
+V2_BODY = json.dumps(
+    {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [*ROW.values()]}]}
+)
+BATCH = 64
+_PACKAGES = {
+    "flask": ("flask==3.1.*", "gunicorn==23.*", "scikit-learn>=1.5,<2"),
+    "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
+    "bentoml": ("bentoml==1.4.40", "scikit-learn>=1.5,<2"),
+}
+_TRAIN = (
+    "import joblib, sys; from sklearn.datasets import load_iris; "
+    "from sklearn.linear_model import LogisticRegression; "
+    "x, y = load_iris(return_X_y=True); "
+    "joblib.dump(LogisticRegression(max_iter=1000).fit(x, y), sys.argv[1])"
+)
+_FLASK = """
+import json, joblib
+from flask import Flask, Response, request
+app = Flask(__name__)
+model = joblib.load("iris.joblib")
+NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+SPECIES = ("setosa", "versicolor", "virginica")
+@app.post("/")
+def predict():
+    rows = [[float(row[n]) for n in NAMES] for row in request.get_json()["data"]["req_data"]]
+    found = [{"predict_result": SPECIES[kind]} for kind in model.predict(rows)]
+    return Response(json.dumps({"data": {"resp_data": found}}), mimetype="application/json")
+"""
+_BENTO = """
+import bentoml, joblib, numpy as np
+@bentoml.service(workers=1, traffic={{"timeout": 40}}, metrics={{"enabled": False}},
+                 logging={{"access": {{"enabled": False}}}})
+class Iris:
+    def __init__(self):
+        self.model = joblib.load({model!r})
+    @bentoml.api(batchable={batchable}, max_batch_size={size}, max_latency_ms=1000)
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.model.predict(x)
+"""
+
+
+class PeerMissing(Exception):
+    """A peer cannot be installed here; the message is its installer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How to start a server on ``port`` and what to send it.
+
+    ``command`` is given the port; ``ready`` returns the base address once it can be known (ours
+    chooses its own port).
+    """
+
+    name: str
+    command: Callable[[int], list[str]]
+    folder: Path
+    path: str = "/"
+    body: str = MODELARTS_BODY
+    env: Mapping[str, str] = field(default_factory=dict)
+    state: Path | None = None
+
+
+def environment(name: str) -> Path:
+    """The ``bin`` folder of the peer's environment, made when it is not there yet.
+
+    Raises ``PeerMissing``.
+    """
+    home = CACHE / name
+    stamp = home / ".installed"
+    if stamp.exists():
+        return home / "bin"
+    uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
+    for command in (
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)],
+        [uv, "pip", "install", "--quiet", "--python", str(home / "bin/python"), *_PACKAGES[name]],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PeerMissing(f"{name}: {done.stderr.strip()[-300:]}")
+    stamp.touch()
+    return home / "bin"
+
+
+def train(python: str, path: Path) -> None:
+    """Fit the iris classifier with the scikit-learn of ``python``, into the file ``path``."""
+    subprocess.run([python, "-c", _TRAIN, str(path)], check=True, capture_output=True)
+
+
+def _instance(name: str, folder: Path, script: bool) -> Server:
+    """An instance of ours: the example's package, or the bare estimator without a script."""
+    package, own = folder / "package", folder / "instance"
+    shutil.copytree(ROOT / "examples" / "iris-1", package)
+    own.mkdir()
+    if not script:
+        (package / "model" / "customize_service.py").unlink()
+    train(sys.executable, package / "model" / "iris.joblib")
+    instance_id = f"bench-{folder.name}"
+    spec = {
+        **dict.fromkeys(("service_id", "project_id", "model_id", "model_name"), "bench"),
+        "instance_id": instance_id,
+        "model_version": "0.0.1",
+        "model_type": "Scikit_Learn",
+        "package_dir": str(package),
+        "log_file": str(folder / "instance.log"),
+    }
+    (own / "spec.json").write_text(json.dumps(spec))
+    command = [sys.executable, "-m", "modelyard_instance", "--dir", str(own)]
+    return Server(
+        name,
+        lambda _: command,
+        own,
+        env={"MODELYARD_INSTANCE_ID": instance_id},
+        state=own / "state.json",
+    )
+
+
+def package_instance(folder: Path) -> Server:
+    """Our instance of a package with a script."""
+    return _instance("Modelyard, package", folder, script=True)
+
+
+def default_instance(folder: Path) -> Server:
+    """Our instance of an estimator without a script."""
+    return _instance("Modelyard, default handler", folder, script=False)
+
+
+def flask(folder: Path) -> Server:
+    """Flask behind gunicorn: one worker, threads for the connections."""
+    programs = environment("flask")
+    train(str(programs / "python"), folder / "iris.joblib")
+    (folder / "app.py").write_text(_FLASK)
+    options = ["--workers", "1", "--threads", "4", "--timeout", "0", "--log-level", "error"]
+    return Server(
+        "Flask, gunicorn",
+        lambda port: [
+            *(str(programs / "gunicorn"), *options, "--keep-alive", "75"),
+            *("--bind", f"127.0.0.1:{port}", "app:app"),
+        ],
+        folder,
+    )
+
+
+def mlserver(folder: Path) -> Server:
+    """MLServer as it is fastest on one core without batching."""
+    return _mlserver("MLServer", folder, {})
+
+
+def mlserver_batching(folder: Path) -> Server:
+    """MLServer with its adaptive batching; the wait is as short as pays."""
+    return _mlserver(
+        "MLServer, batching", folder, {"max_batch_size": BATCH, "max_batch_time": 0.002}
+    )
+
+
+def _mlserver(name: str, folder: Path, model: dict[str, float]) -> Server:
+    programs = environment("mlserver")
+    train(str(programs / "python"), folder / "iris.joblib")
+    settings = {
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "name": "iris",
+        "parameters": {"uri": "./iris.joblib"},
+        **model,
+    }
+    (folder / "model-settings.json").write_text(json.dumps(settings))
+
+    def command(port: int) -> list[str]:
+        # Its three ports, the first of them HTTP.
+        served = {
+            "debug": False,
+            "host": "127.0.0.1",
+            "http_port": port,
+            "grpc_port": port + 1,
+            "metrics_port": port + 2,
+            "metrics_endpoint": None,
+            "gzip_enabled": False,
+            "parallel_workers": 0,
+        }
+        (folder / "settings.json").write_text(json.dumps(served))
+        return [str(programs / "mlserver"), "start", str(folder)]
+
+    return Server(name, command, folder, "/v2/models/iris/infer", V2_BODY)
+
+
+def bentoml(folder: Path) -> Server:
+    """BentoML, one worker."""
+    return _bentoml("BentoML", folder, batchable=False)
+
+
+def bentoml_batching(folder: Path) -> Server:
+    """BentoML with its adaptive batching."""
+    return _bentoml("BentoML, batching", folder, batchable=True)
+
+
+def _bentoml(name: str, folder: Path, *, batchable: bool) -> Server:
+    programs = environment("bentoml")
+    model = folder / "iris.joblib"
+    train(str(programs / "python"), model)
+    (folder / "service.py").write_text(
+        _BENTO.format(model=str(model), batchable=batchable, size=BATCH)
+    )
+    return Server(
+        name,
+        lambda port: [
+            *(str(programs / "bentoml"), "serve", "service:Iris"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+        ],
+        folder,
+        "/predict",
+        json.dumps({"x": [[*ROW.values()]]}),
+        {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(folder / "home")},
+    )
+
+
+SERVERS: dict[str, Callable[[Path], Server]] = {
+    "package": package_instance,
+    "default": default_instance,
+    "mlserver": mlserver,
+    "mlserver-batching": mlserver_batching,
+    "bentoml": bentoml,
+    "bentoml-batching": bentoml_batching,
+    "flask": flask,
+}

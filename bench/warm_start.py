@@ -1,0 +1,174 @@
+"""From "start" to "ready": an instance started anew, and one forked from its engine's zygote.
+
+    python bench/warm_start.py [--rounds 10] [--engines Scikit_Learn PyTorch]
+
+Measured as a control plane would: from the order to the runtime until the instance's ``/health``
+says that it is ready, cold and warm in turns. "The model's own load" is what a process that has
+everything imported takes to load the package; a warm start should cost little beside it. An engine
+that is not installed is named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from drive import ROOT, console, show_table
+from peers import train
+
+from modelyard.domain.instance import InstanceSpec, Phase
+from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.warm import WarmStarts, end_all
+
+_READY_WITHIN_S = 120.0
+_NEEDS = {"Scikit_Learn": "sklearn", "PyTorch": "torch"}
+_TORCH = """
+import torch
+from model_service.pytorch_model_service import PTServingBaseService
+class Mlp(PTServingBaseService):
+    def __init__(self, model_name, model_path):
+        layers = torch.nn.Linear(4, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3)
+        self.model = torch.nn.Sequential(*layers)
+        self.model.load_state_dict(torch.load(model_path))
+        self.model.eval()
+    def _preprocess(self, data):
+        return {"y": torch.tensor(data["x"])}
+    def _postprocess(self, data):
+        return {"y": data["y"].tolist()}
+"""
+_TORCH_TRAIN = (
+    "import torch, sys; torch.save(torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.ReLU(), "
+    "torch.nn.Linear(64, 3)).state_dict(), sys.argv[1])"
+)
+_LOAD = """
+import sys, time
+from pathlib import Path
+from modelyard_instance import zygote
+import importlib
+ours = [f"modelyard_instance.{one}" for one in zygote.OURS]
+for name in (*ours, *zygote.ENGINES[sys.argv[1].lower()]):
+    importlib.import_module(name)
+from modelyard_instance.loader import load
+from modelyard_instance.spec import Spec
+begin = time.perf_counter()
+load(Spec("i", "s", "p", "m", "m", "0.0.1", sys.argv[1], sys.argv[2]))
+print(time.perf_counter() - begin)
+"""
+
+
+def package_of(engine: str, folder: Path) -> Path:
+    """A package of ``engine`` with a trained model."""
+    package = folder / engine
+    if engine == "Scikit_Learn":
+        shutil.copytree(ROOT / "examples" / "iris-1", package)
+        train(sys.executable, package / "model" / "iris.joblib")
+        return package
+    model = package / "model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text('{"model_type": "PyTorch"}')
+    (model / "customize_service.py").write_text(_TORCH)
+    subprocess.run([sys.executable, "-c", _TORCH_TRAIN, str(model / "mlp.pth")], check=True)
+    return package
+
+
+def own_load_ms(engine: str, package: Path) -> float:
+    """What loading the package takes where everything is imported already."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD, engine, str(package)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=package,
+    )
+    return 1e3 * float(done.stdout.split()[-1])
+
+
+async def start_ms(runtime: LocalRuntime, spec: InstanceSpec) -> float:
+    """From the order to ready, in milliseconds. Raises ``RuntimeError``."""
+    begin = time.perf_counter()
+    await runtime.start(spec)
+    while True:
+        report = await runtime.probe(spec.instance_id)
+        took = time.perf_counter() - begin
+        if report is not None and report.phase is Phase.READY:
+            await runtime.stop(spec.instance_id)
+            return 1e3 * took
+        if took > _READY_WITHIN_S or (report and report.phase in (Phase.FAILED, Phase.GONE)):
+            raise RuntimeError(f"not ready: {report}")
+        await asyncio.sleep(0.001)
+
+
+async def measure(engine: str, rounds: int, root: Path) -> tuple[list[float], list[float], float]:
+    """Cold starts, warm starts and the model's own load, all in milliseconds."""
+    package = package_of(engine, root)
+    sockets = root / "s"
+    sockets.mkdir(exist_ok=True)
+    warm = WarmStarts(sockets, root / "logs")
+    plain = LocalRuntime(root / "cold", root / "logs")
+    forked = LocalRuntime(root / "warm", root / "logs", warm=warm)
+    spec = InstanceSpec(
+        "bench", "service", "project", "model", "bench", "0.0.1", engine, str(package)
+    )
+    cold_ms: list[float] = []
+    warm_ms: list[float] = []
+    try:
+        warm.prepare(engine)
+        while not warm.socket_of(engine).exists():
+            await asyncio.sleep(0.05)
+        for number in range(rounds + 1):
+            cold = await start_ms(plain, replace(spec, instance_id=f"cold-{engine}-{number}"))
+            fast = await start_ms(forked, replace(spec, instance_id=f"warm-{engine}-{number}"))
+            # The first round only warms up.
+            if number:
+                cold_ms.append(cold)
+                warm_ms.append(fast)
+    finally:
+        plain.close()
+        forked.close()
+        await end_all(sockets)
+    own = statistics.median(own_load_ms(engine, package) for _ in range(3))
+    return cold_ms, warm_ms, own
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--engines", nargs="+", choices=list(_NEEDS), default=list(_NEEDS))
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for engine in options.engines:
+            if importlib.util.find_spec(_NEEDS[engine]) is None:
+                console.print(f"left out: {engine}, {_NEEDS[engine]} is not installed")
+                continue
+            cold, warm, own = asyncio.run(measure(engine, options.rounds, Path(folder)))
+            middle = statistics.median
+            rows.append(
+                (
+                    engine,
+                    f"{middle(cold):.0f}",
+                    f"{middle(warm):.0f}",
+                    f"{max(warm):.0f}",
+                    f"{own:.0f}",
+                    f"{middle(warm) - own:.0f}",
+                    f"{middle(cold) / middle(warm):.0f}",
+                )
+            )
+    show_table(
+        f"start to ready in ms, median of {options.rounds}",
+        ("engine", "cold", "warm", "slowest warm", "model's own load", "beside it", "× faster"),
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()

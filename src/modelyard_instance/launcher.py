@@ -1,0 +1,77 @@
+"""How a front gets a worker: forked from its nursery where it has one, else started anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from modelyard_instance import nursery
+from modelyard_instance.environment import lend_packages, work_folder, worker_environment
+from modelyard_instance.nursery import Nursery
+from modelyard_instance.shutting import hand_over, shut_in
+from modelyard_instance.spec import Spec
+
+
+class Child(Protocol):
+    """A worker's process, as far as its front needs to know it."""
+
+    pid: int
+
+    def wait(self) -> int:
+        """The exit status, negative for a signal."""
+
+
+class Launcher:
+    """Starts workers of ``spec``, the instance in ``folder``, each shut in before it runs."""
+
+    def __init__(self, spec: Spec, folder: Path, forks: Nursery | None = None) -> None:
+        self.folder = folder
+        self._spec = spec
+        self._nursery = forks if not spec.python and nursery.suits(spec.envs) else None
+
+    def launch(self, number: int, channel: int, output: int, cpu: float) -> Child:
+        """Start worker ``number`` with ``cpu`` cores; raises ``OSError`` when there is no way to.
+
+        ``channel``: its socket, ``output``: its pipe for all it prints.
+
+        From the main thread, always: PDEATHSIG follows the thread that made the child.
+        """
+        work = work_folder(self.folder, number)
+        work.mkdir(exist_ok=True)
+        plan = hand_over(self.folder, work, output)
+        environment = worker_environment(self._spec, self.folder, os.environ, number, cpu)
+        if self._nursery is not None:
+            order = {
+                "dir": str(self.folder),
+                "number": number,
+                "environment": environment,
+                "threads": max(1, int(cpu)),
+            }
+            try:
+                return self._nursery.spawn(order, channel, output)
+            except OSError:
+                # It has died or does not answer; from now on without it.
+                self._nursery.close()
+                self._nursery = None
+        if self._spec.python:
+            lend_packages(self.folder, self._spec.python)
+        own = ["--channel", str(channel), "--front", str(os.getpid()), "--number", str(number)]
+        with shut_in(plan, work) as enter:
+            return subprocess.Popen(
+                [
+                    self._spec.python or sys.executable,
+                    *("-m", "modelyard_instance.worker", "--dir", str(self.folder)),
+                    *own,
+                ],
+                env=environment,
+                cwd=work,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(channel,),
+                process_group=0,
+                preexec_fn=enter,
+            )

@@ -1,0 +1,153 @@
+"""A front's reserve of workers: a process that has everything imported and only ever forks.
+
+A front that was itself forked from a zygote forks this one before it has a loop, a socket or a
+thread. Asked by the front, it forks a worker, which is ready as soon as the model is loaded. It
+ends with the front, and its workers with it: that is what PDEATHSIG asks of them. It is the
+platform's user, in the control groups that its front has joined; what it forks is shut in first of
+all, while it has run nothing but our code and has one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from modelyard_instance import forks
+from modelyard_instance.confine import enter, read_confinement
+from modelyard_instance.environment import work_folder
+
+WARM = False
+"""Whether this process was forked with everything imported; set by the zygote."""
+
+_ROOM = 1 << 18
+_PATIENCE_S = 2.0
+# Read by libraries while they are loaded, which has been done; such a worker starts anew.
+_TOO_LATE = (
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "VECLIB_"),
+    *("LD_", "PYTHON", "MALLOC_", "GLIBC_", "CUDA_", "NVIDIA_", "ASCEND_", "NPY_", "NUMPY_"),
+    *("SKLEARN_", "SCIPY_", "JOBLIB_", "LOKY_", "TORCH_", "PYTORCH_", "TF_", "XGBOOST_", "TZ"),
+)
+
+
+def suits(envs: Mapping[str, str]) -> bool:
+    """Whether a service's variables still reach whom they are meant for in a fork. Pure."""
+    return not any(name.startswith(_TOO_LATE) for name in envs)
+
+
+class Child:
+    """A forked worker; ``wait`` is that of ``subprocess.Popen``."""
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self._nursery = nursery
+        self.pid = pid
+
+    def wait(self) -> int:
+        """The exit status, negative for a signal. Only when it has ended."""
+        return self._nursery.status_of(self.pid)
+
+
+class Nursery:
+    """The front's end. ``pid`` is the nursery's, the parent of the workers."""
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self._sock = sock
+        self.pid = pid
+
+    @classmethod
+    def fork(cls) -> Nursery | None:
+        """Fork the nursery; None when this process has more than one thread."""
+        if not forks.single_threaded():
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        front = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            forks.die_with(front)
+            forks.close_all_but(theirs.fileno())
+            forks.run_and_end(lambda: _serve(theirs))
+        theirs.close()
+        ours.settimeout(_PATIENCE_S)
+        return cls(ours, pid)
+
+    def spawn(self, order: Mapping[str, object], channel: int, output: int) -> Child:
+        """Fork a worker that has ``channel`` and prints to ``output``; ``order``: see ``_work``.
+
+        Raises ``OSError``.
+        """
+        socket.send_fds(self._sock, [json.dumps({"spawn": order}).encode()], [channel, output])
+        return Child(self, self._answer())
+
+    def status_of(self, pid: int) -> int:
+        """See ``Child.wait``; -9 when the nursery is gone, since its workers are killed then."""
+        try:
+            self._sock.send(json.dumps({"wait": pid}).encode())
+            return self._answer()
+        except OSError:
+            return -9
+
+    def close(self) -> None:
+        """Let it end."""
+        self._sock.close()
+
+    def _answer(self) -> int:
+        told = self._sock.recv(_ROOM)
+        if not told:
+            raise OSError("the nursery is gone")
+        return int(told)
+
+
+def _serve(sock: socket.socket) -> int:
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(sock, _ROOM, 2)
+        if not message:
+            return 0
+        order = json.loads(message)
+        if "wait" in order:
+            _, status = os.waitpid(order["wait"], 0)
+            sock.send(b"%d" % os.waitstatus_to_exitcode(status))
+            continue
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            forks.run_and_end(partial(_work, order["spawn"], parent, *descriptors))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        sock.send(b"%d" % pid)
+
+
+def _work(order: dict[str, object], parent: int, channel: int, output: int) -> int:
+    """Become the worker: ``dir``, ``number``, ``environment``, ``threads``."""
+    from modelyard_instance import worker
+
+    folder, number = Path(str(order["dir"])), int(str(order["number"]))
+    os.setpgid(0, 0)
+    forks.set_output(output)
+    forks.close_all_but(channel)
+    sock = socket.socket(fileno=channel)
+    try:
+        _enter(folder, work_folder(folder, number))
+    except (OSError, ValueError) as error:
+        return worker.give_up(sock, f"the worker cannot be shut in: {error}")
+    forks.default_signals()
+    environment = order["environment"]
+    assert isinstance(environment, dict)
+    forks.set_environment(environment)
+    forks.reseed()
+    spec = worker.settle(folder, number, parent)
+    # Not before: a view of files, or a user namespace, is only to be had with one thread.
+    forks.set_threads(int(str(order["threads"])))
+    return worker.serve(spec, sock)
+
+
+def _enter(folder: Path, work: Path) -> None:
+    """Be shut in as one who is started anew. Raises ``OSError`` and ``ValueError``."""
+    plan = read_confinement(folder)
+    if plan is None:
+        return
+    os.chdir(work)
+    enter(plan, work)
+    forks.stay_visible()

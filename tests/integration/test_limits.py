@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import tempfile
 import venv
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from modelyard.runtime.cgroups import Kind
 from modelyard.runtime.limits import InForce, Limits, read_in_force
 from modelyard.runtime.local import LocalRuntime
 from modelyard.runtime.sweep import marked
+from modelyard.runtime.warm import WarmStarts, end_all
 from modelyard_instance.confine import Confinement, read_confinement
 
 # Does what it is asked to: the test is its caller.
@@ -43,13 +46,34 @@ if os.fork() == 0:
 os.wait()
 answer = True
 """
+# All by which the kernel knows what a process may do.
+RIGHTS = """
+import resource, signal
+kept = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Threads", "SigIgn", "SigBlk")
+status = dict([line.split(":", 1) for line in open("/proc/self/status")])
+answer = {}
+for name in status:
+    if name in kept or name.startswith("Cap"):
+        answer[name] = status[name].split()
+for name in dir(resource):
+    if name.startswith("RLIMIT_"):
+        answer[name] = resource.getrlimit(getattr(resource, name))
+answer["adjusted"] = open("/proc/self/oom_score_adj").read()
+answer["mounts"] = sorted(line.split()[4] for line in open("/proc/self/mountinfo"))
+answer["files"] = sorted([os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in (0, 1, 2)])
+answer["forked"] = b"zygote" in open("/proc/self/cmdline", "rb").read()
+answer["parent"] = os.getppid()
+"""
 
 
 class Yard:
-    """A home with limits, the runtime over it, and the next one."""
+    """A home with limits, the runtime over it, and the next one.
 
-    def __init__(self, home: Path, **more: Any) -> None:
-        self.home, self.more = home, more
+    ``warm``: what its instances are forked by, if they are.
+    """
+
+    def __init__(self, home: Path, warm: WarmStarts | None = None, **more: Any) -> None:
+        self.home, self.warm, self.more = home, warm, more
         self.run, self.instances = home / "run", home / "run" / "instances"
         self.instances.mkdir(parents=True, mode=0o700)
         self.package = write_package(home / "packages" / "obeys", OBEYS)
@@ -68,7 +92,7 @@ class Yard:
             **options,
         )
         self.found = held.find()
-        runtime = LocalRuntime(self.instances, self.home / "logs", limits=held)
+        runtime = LocalRuntime(self.instances, self.home / "logs", limits=held, warm=self.warm)
         self.runtimes.append(runtime)
         return runtime
 
@@ -108,8 +132,22 @@ class Yard:
 
 
 @pytest.fixture
-async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
-    yard = Yard(tmp_path / "home")
+async def zygote(tmp_path: Path) -> AsyncIterator[WarmStarts]:
+    """What forks instances, once it can. Names of sockets have to be short."""
+    sockets = Path(tempfile.mkdtemp(prefix="limits-"))
+    warm = WarmStarts(sockets, tmp_path)
+    warm.prepare("")
+    async with asyncio.timeout(DEADLINE_S):
+        while not warm.socket_of("").exists():
+            await asyncio.sleep(0.01)
+    yield warm
+    await end_all(sockets)
+    shutil.rmtree(sockets)
+
+
+@pytest.fixture(params=["started", "forked"])
+async def yard(tmp_path: Path, request: pytest.FixtureRequest, zygote: WarmStarts) -> Any:
+    yard = Yard(tmp_path / "home", zygote if request.param == "forked" else None)
     yield yard
     await yard.end()
 
@@ -222,8 +260,9 @@ async def test_stop_ends_what_left_session_group_and_environment(yard: Yard) -> 
     assert do(report, WANDER).json() is True
     uid = yard.plan(spec).uid
     pids = yard.inside(spec) | {pid for pid, owner in users.owners() if uid and owner == uid}
-    assert len(pids) == 3
-    assert len(marked(spec.instance_id)) == 2
+    # A forked front has a process more, which forks its workers.
+    assert len(pids) == (4 if yard.warm else 3)
+    assert len(marked(spec.instance_id)) == (3 if yard.warm else 2)
     await runtime.stop(spec.instance_id)
     assert [pid for pid in pids if identify(pid)] == []
 
@@ -306,6 +345,36 @@ async def test_the_view_of_a_model_with_a_user_of_its_own(yard: Yard) -> None:
     do(report, "os.symlink('/etc', '/tmp/elsewhere'); os._exit(1)")
     await until(runtime, spec, Phase.READY)
     assert "customize_service.py" in said("os.listdir('/home/mind/model')")
+
+
+async def test_a_fork_is_as_shut_in_as_one_started_anew(tmp_path: Path, zygote: WarmStarts) -> None:
+    yard = Yard(tmp_path / "home")
+    try:
+        rights = {}
+        for name, warm in (("started", None), ("forked", zygote)):
+            yard.warm = warm
+            runtime = yard.begin()
+            spec = yard.spec(name)
+            report = await ready(runtime, spec)
+            found = rights[name] = do(report, RIGHTS).json()
+            assert found.pop("forked") is (name == "forked")
+            inside = yard.inside(spec)
+            if yard.found.parents:
+                assert {report.pid, found["parent"]} <= inside
+            found.pop("parent")
+            uid = yard.plan(spec).uid
+            if uid:
+                assert found.pop("Uid") == found.pop("Gid") == [str(uid)] * 4
+                assert found["Groups"] == []
+                assert {found[one][0] for one in ("CapEff", "CapPrm", "CapAmb")} == {"0" * 16}
+            assert found["NoNewPrivs"] == ["1"]
+            # Elsewhere, this machine may mount something meanwhile.
+            folder, ours = str(yard.instances / spec.instance_id), (str(yard.home), "/home")
+            mounts = [one for one in found["mounts"] if one.startswith(ours)]
+            found["mounts"] = [one.replace(folder, "") for one in mounts]
+        assert rights["forked"] == rights["started"]
+    finally:
+        await yard.end()
 
 
 async def test_an_environment_in_the_home_is_shown_to_its_worker(yard: Yard) -> None:

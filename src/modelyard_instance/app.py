@@ -18,6 +18,7 @@ from modelyard_instance.state import DRAINING, FAILED, READY
 from modelyard_instance.supervisor import Supervisor
 
 _LEAST_HELD = 64 * 1024 * 1024
+_EVENTS = b"text/event-stream"
 
 
 class App:
@@ -93,17 +94,27 @@ class App:
         header = b""
         if exchange.form is None:
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            if exchange.query:
-                header = orjson.dumps({"query": _query(exchange.query)})
+            more = self._more(exchange)
+            header = orjson.dumps(more) if more else b""
         else:
             try:
                 parts, body = exchange.form.finish()
             except BadForm as error:
                 exchange.answer(replies.malformed(str(error)))
                 return
-            header = orjson.dumps({"query": _query(exchange.query), "parts": parts})
+            header = orjson.dumps({**self._more(exchange), "parts": parts})
         exchange.form, exchange.chunks = None, []
         self._supervisor.submit(exchange, header, body)
+
+    def _more(self, exchange: Exchange) -> dict[str, object]:
+        """What a worker must know beside the body."""
+        more: dict[str, object] = {}
+        if exchange.query:
+            more["query"] = _query(exchange.query)
+        accept = exchange.headers.get(b"accept")
+        if accept is not None and _EVENTS in accept:
+            more["accept"] = accept.decode("latin-1")
+        return more
 
     def finished(self, exchange: Exchange) -> None:
         """Note the end of a request."""

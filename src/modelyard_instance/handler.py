@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Generator
 from dataclasses import dataclass
+from types import GeneratorType
 
 from modelyard_instance.codec import encode
 from modelyard_instance.services import SingleNodeService
@@ -27,11 +29,12 @@ class Answer:
     status: int = 200
     content_type: str = JSON
 
-    def header(self) -> bytes:
-        """The frame's header; nothing for the usual case."""
-        if self.status == 200 and self.content_type == JSON:
+    def header(self, *, more: bool = False) -> bytes:
+        """The frame's header; nothing for the usual case. ``more``: pieces follow."""
+        if self.status == 200 and self.content_type == JSON and not more:
             return b""
-        return json.dumps({"status": self.status, "type": self.content_type}).encode()
+        told: dict[str, object] = {"status": self.status, "type": self.content_type}
+        return json.dumps({**told, "more": True} if more else told).encode()
 
 
 def model_error(error: BaseException, status: int) -> Answer:
@@ -53,7 +56,21 @@ def bad_request(reason: str) -> Answer:
 
 
 def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
-    """Answer one request; whatever the script raises becomes an answer, and goes to the log."""
+    """Answer one request; whatever the script raises becomes an answer, and goes to the log.
+
+    What a generator yields is a list here; ``ask`` leaves it as it is.
+    """
+    answer = ask(service, header, body)
+    if not isinstance(answer, Answer):
+        try:
+            return finish(service, list(answer), None)
+        except (Exception, SystemExit) as error:
+            return script_error(error)
+    return answer
+
+
+def ask(service: SingleNodeService, header: bytes, body: bytes) -> Answer | Generator[object]:
+    """Answer one request (``handle``), or give the generator whose pieces are the answer."""
     try:
         data, request = read(service, header, body)
     except BadRequest as error:
@@ -62,6 +79,8 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
         result = service.inference(data)
     except (Exception, SystemExit) as error:
         return script_error(error)
+    if isinstance(result, GeneratorType):
+        return result
     return finish(service, result, request)
 
 
@@ -81,6 +100,11 @@ def finish(service: SingleNodeService, result: object, request: object) -> Answe
         traceback.print_exc()
         return model_error(error, 500)
     return Answer(content, 200, kind)
+
+
+def accepted(header: bytes) -> str:
+    """What the caller of a request accepts, where that is not JSON. Pure."""
+    return str(json.loads(header).get("accept", "")) if header else ""
 
 
 def read(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:

@@ -53,7 +53,6 @@ class Exchange:
 
     __slots__ = (
         "_connection",
-        "_streams",
         "chunks",
         "closing",
         "done",
@@ -75,7 +74,6 @@ class Exchange:
         closing: bool,
     ) -> None:
         self._connection = connection
-        self._streams = False
         self.method = method
         self.headers = headers
         self.closing = closing
@@ -102,7 +100,6 @@ class Exchange:
     def begin(self, status: int, content_type: bytes) -> None:
         """Start an answer in pieces."""
         if not self.done:
-            self._streams = True
             self._connection.write_start(self, status, content_type)
 
     def chunk(self, data: bytes) -> None:
@@ -115,10 +112,10 @@ class Exchange:
         if not self.done:
             self._connection.write_end(self, whole)
 
-    @property
-    def streams(self) -> bool:
-        """Whether an answer in pieces has begun."""
-        return self._streams
+    def cut(self) -> None:
+        """Break the answer off at once, whatever has been sent of it."""
+        if not self.done:
+            self._connection.abort()
 
 
 def _target(url: bytes) -> tuple[str, bytes]:
@@ -341,6 +338,11 @@ class Connection(asyncio.Protocol):
         else:
             exchange.closing = True
         self._answered(exchange)
+
+    def abort(self) -> None:
+        """Close now; what has not been sent yet is lost."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def hang_up(self) -> None:
         """Close now when idle, else behind the answer that is under way."""

@@ -29,7 +29,10 @@ class Launcher:
     def __init__(self, spec: Spec, folder: Path, forks: Nursery | None = None) -> None:
         self._spec = spec
         self._folder = folder
-        self._nursery = forks if not spec.python and nursery.suits(spec.envs) else None
+        # What confines an instance must be entered before anything else; only a plain start does.
+        confined = (folder / "confinement.json").exists()
+        suits = not spec.python and nursery.suits(spec.envs) and not confined
+        self._nursery = forks if suits else None
 
     def launch(self, number: int, channel: int, output: int, cpu: float) -> Child:
         """Start worker ``number`` with ``cpu`` cores; raises ``OSError`` when there is no way to.

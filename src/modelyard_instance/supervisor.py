@@ -64,7 +64,10 @@ class Supervisor:
         """Answer whoever still waits: the end has come first."""
         for slot in self._slots:
             for job in slot.sent:
-                job.caller.answer(replies.cut_off())
+                if job.caller.flow is None:
+                    job.caller.answer(replies.cut_off())
+                else:
+                    job.caller.end(whole=False)
         self._refuse_waiting("The instance is being stopped.")
 
     def _refuse_waiting(self, message: str) -> None:
@@ -167,7 +170,7 @@ class Supervisor:
     def _overdue(self, jobs: deque[Job], now: float) -> None:
         late: Reply | None = None
         for job in jobs:
-            if now >= job.deadline and not job.caller.done:
+            if now >= job.deadline and not job.caller.done and job.caller.flow is None:
                 late = late or replies.timed_out(self._spec.request_timeout_s)
                 job.caller.answer(late)
 

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelyard.runtime.groups import children
+from modelyard.runtime.limits import read_in_force
 from modelyard.runtime.sweep import marked
 from modelyard_instance.forks import PLACE
 from stack import processes_of
@@ -14,10 +16,13 @@ from stack import processes_of
 
 @dataclass(frozen=True)
 class Footprint:
-    """``files`` are those of ``run`` outside the instances' folders."""
+    """``files`` are those of ``run`` outside the instances' folders, ``groups`` the control groups
+    of instances by their ids.
+    """
 
     instances: frozenset[str]
     files: frozenset[str]
+    groups: frozenset[str]
     strangers: frozenset[int]
     ports: int
 
@@ -25,6 +30,7 @@ class Footprint:
         """What is there beside ``living`` instances (one port each, one for all) and ``files``."""
         found = [f"instance folder {name}" for name in sorted(self.instances - set(living))]
         found += [f"no folder of instance {name}" for name in sorted(set(living) - self.instances)]
+        found += [f"control group of {name}" for name in sorted(self.groups - set(living))]
         found += [f"file {name}" for name in sorted(self.files - files)]
         found += [f"process {_line(pid)}" for pid in sorted(self.strangers)]
         if self.ports != len(living) + 1:
@@ -50,6 +56,9 @@ def footprint(home: Path, living: Collection[str], ours: Collection[int]) -> Foo
     return Footprint(
         instances=folders,
         files=files,
+        groups=frozenset(
+            group.name for parent in read_in_force(run).parents for group in children(Path(parent))
+        ),
         strangers=frozenset(p.pid for p in processes if p.pid not in known),
         ports=_listening(of_instances | {p.pid for p in processes}),
     )

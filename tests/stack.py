@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from modelyard.processes import ProcessIdentity, alive, identify
+from modelyard.runtime.limits import read_in_force, take_away
 from ports import free_port
 
 T = TypeVar("T")
@@ -62,14 +63,16 @@ class Stack:
             self.show_logs()
         if self._client is not None:
             self._client.close()
+        groups = read_in_force(self.home / "run").parents
         try:
             stopped = self.run("down", "--grace", "15", check=False)
             left = _settled(self.home)
+            left += [group for group in groups if Path(group).exists()]
         finally:
             self.sweep()
         if kind is None:
             assert stopped.returncode == 0, stopped.stderr
-            assert not left, f"`modelyard down` left processes: {left}"
+            assert not left, f"`modelyard down` left processes or groups: {left}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,13 +119,14 @@ class Stack:
         self.run("down", "--grace", "15")
 
     def sweep(self) -> None:
-        """Kill whatever still belongs to the home, and remove it."""
+        """Kill whatever still belongs to the home, and remove it, with its control groups."""
         deadline = time.monotonic() + 10
         while (left := processes_of(self.home)) and time.monotonic() < deadline:
             for process in left:
                 if alive(process):
                     os.kill(process.pid, signal.SIGKILL)
             time.sleep(0.02)
+        take_away(self.home / "run")
         shutil.rmtree(self.home, ignore_errors=True)
 
     def show_logs(self) -> None:

@@ -51,6 +51,7 @@ from modelyard.objects.store import Objects
 from modelyard.packages.importer import ModelImporter
 from modelyard.periodic import Periodic
 from modelyard.processes import identify, write_private, write_record
+from modelyard.runtime.limits import Limits
 from modelyard.runtime.local import LocalRuntime
 from modelyard.runtime.warm import WarmStarts
 from modelyard.settings import Settings
@@ -101,6 +102,24 @@ async def _open_database(settings: Settings, node: str) -> Database:
     return database
 
 
+async def _limits(settings: Settings, node: str) -> Limits:
+    """What instances are held by, as far as this machine allows it."""
+    limits = Limits(
+        node=node,
+        home=settings.home,
+        instances_dir=settings.instances_dir,
+        run_dir=settings.run_dir,
+        ids=settings.uid_range,
+        pids=settings.instance_pids,
+        on=settings.limits == "auto",
+    )
+    found = await asyncio.to_thread(limits.find)
+    log.info("limits of instances", in_force=found.sentence())
+    for warning in found.warnings:
+        log.warning("limits of instances", reason=warning)
+    return limits
+
+
 @asynccontextmanager
 async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
     """Everything but the API's server: started in order, stopped in the opposite one."""
@@ -111,8 +130,14 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         await ensure_admin(database, settings, clock)
         keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
         tokens = Tokens(keys, clock, settings.token_lifetime)
-        warm = WarmStarts(settings.sockets_dir, settings.logs_dir) if settings.warm_starts else None
-        runtime = LocalRuntime(settings.instances_dir, settings.logs_dir, warm=warm)
+        runtime = LocalRuntime(
+            settings.instances_dir,
+            settings.logs_dir,
+            limits=await _limits(settings, node),
+            warm=WarmStarts(settings.sockets_dir, settings.logs_dir)
+            if settings.warm_starts
+            else None,
+        )
         stack.callback(runtime.close)
         gateway = EnvoyGateway(settings, tokens.jwks())
         gateway.load(await present_traffic(settings, database, clock, runtime))

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,6 +20,18 @@ _LONGEST_SOCKET_FOLDER = 80
 
 def _expanded(value: Any) -> Any:
     return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
+def read_uids(text: str) -> range:
+    """``FIRST-LAST`` as a range; an empty text is an empty one. Raises ``ValueError``."""
+    if not text.strip():
+        return range(0)
+    first, _, last = text.partition("-")
+    if not (first.strip().isdigit() and last.strip().isdigit() and 0 < int(first) <= int(last)):
+        raise ValueError(
+            "MODELYARD_INSTANCE_UIDS must be FIRST-LAST, for example 60000-64999, or empty"
+        )
+    return range(int(first), int(last) + 1)
 
 
 class Settings(BaseSettings):
@@ -65,6 +77,16 @@ class Settings(BaseSettings):
     max_services: int = Field(default=0, ge=0, description="services of a project; 0: no limit")
     max_running_services: int = Field(default=0, ge=0)
     max_instances: int = Field(default=0, ge=0, description="instances of a project; 0: no limit")
+    limits: Literal["auto", "off"] = Field(
+        default="auto", description="hold instances to their flavour by what this machine has"
+    )
+    instance_pids: int = Field(
+        default=512, ge=16, description="most processes and threads of an instance"
+    )
+    instance_uids: str = Field(
+        default="60000-64999",
+        description="user ids that instances run under where the platform is root; empty: its own",
+    )
     deploy_timeout: int = Field(default=1200, ge=1, description="longest start of an instance")
     drain_grace: float = Field(default=60.0, ge=0, description="longest drain of an instance")
     warm_starts: bool = Field(
@@ -94,11 +116,22 @@ class Settings(BaseSettings):
             raise ValueError("MODELYARD_HOST must name an address, for example 127.0.0.1")
         return value
 
+    @field_validator("instance_uids")
+    @classmethod
+    def _uids_are_a_range(cls, value: str) -> str:
+        read_uids(value)
+        return value
+
     @field_validator("pools")
     @classmethod
     def _pools_are_distinct(cls, value: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
         distinct(value)
         return value
+
+    @property
+    def uid_range(self) -> range:
+        """The user ids that instances may have."""
+        return read_uids(self.instance_uids)
 
     def as_text(self, name: str) -> str:
         """A setting as its variable would carry it."""

@@ -33,6 +33,7 @@ class Step(StrEnum):
     PASS_SETTLE = "pass.settle"  # noqa: S105
     PASS_RELEASE = "pass.release"  # noqa: S105
     INSTANCE_FOLDER = "instance.folder"
+    INSTANCE_LIMITS = "instance.limits"
     INSTANCE_START = "instance.start"
     INSTANCE_LAUNCHED = "instance.launched"
     INSTANCE_DRAIN = "instance.drain"
@@ -42,6 +43,7 @@ class Step(StrEnum):
     GATEWAY_PUBLISH = "gateway.publish"
     GATEWAY_WITHDRAW = "gateway.withdraw"
     HEALTH_END = "health.end"
+    HEALTH_LOSS = "health.loss"
     REPORT = "report.close"
     COUNTERS = "counters.add"
     RETENTION = "retention.forget"

@@ -6,16 +6,26 @@ import argparse
 import sys
 from pathlib import Path
 
+from modelyard_instance.confine import join, read_confinement
+
 
 def main() -> int:
-    """Exit status: 0 ended politely or another front holds the folder, 2 unusable folder."""
+    """Exit status: 0 ended politely or another front holds the folder, 2 it cannot be used."""
     parser = argparse.ArgumentParser(prog="modelyard_instance", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="the instance's folder")
-    folder: Path = parser.parse_args().dir
+    folder: Path = parser.parse_args().dir.absolute()
+    try:
+        confinement = read_confinement(folder)
+        if confinement is not None:
+            # Before the rest is even loaded: all that this process will ever use counts.
+            join(confinement)
+    except (OSError, ValueError) as error:
+        print(f"the instance cannot be held to its limits: {error}", file=sys.stderr)
+        return 2
 
     from modelyard_instance.front import run
 
-    return run(folder.absolute())
+    return run(folder)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,8 @@ class App:
             "inflight": self.inflight,
             "workers": self._supervisor.ready_workers,
             "message": self._supervisor.message,
+            "losses": self._supervisor.losses,
+            "last_loss": self._supervisor.last_loss,
         }
         return Reply(orjson.dumps(content), 200 if phase == READY else 503)
 

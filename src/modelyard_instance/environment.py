@@ -46,15 +46,9 @@ def base_environment(instance_id: str, source: Mapping[str, str]) -> dict[str, s
     return base
 
 
-def scratch_folder(folder: Path) -> Path:
-    """Where the workers of the instance in ``folder`` may write. Pure."""
-    return folder / "work"
-
-
 def work_folder(folder: Path, number: int) -> Path:
     """The current folder of worker ``number``: fixed names of scratch files never meet. Pure."""
-    scratch = scratch_folder(folder)
-    return scratch if number == 0 else scratch / f".worker-{number}"
+    return folder / ("work" if number == 0 else f"work-{number}")
 
 
 def worker_environment(
@@ -92,6 +86,8 @@ def lend_packages(folder: Path) -> None:
     """
     library = folder / "lib"
     library.mkdir(exist_ok=True)
+    # The worker may be another user; who gets this far is the instance's folder's business.
+    library.chmod(0o755)
     here = Path(__file__).resolve().parent.parent
     for name in _SHARED_PACKAGES:
         link = library / name

@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -103,12 +104,13 @@ def default_signals() -> None:
 
 
 def reseed() -> None:
-    """New random state, where the parent's would be repeated by each of its children.
+    """New random state, where the parent's would be repeated by each of its children, and TMPDIR.
 
     ``random`` does so by itself at a fork; numpy's global state does not. torch starts every
     process from the same seed and is left alone.
     """
     random.seed()
+    tempfile.tempdir = None
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from modelyard_instance import forks
+from modelyard_instance.confine import enter, read_confinement
+from modelyard_instance.environment import work_folder
 
 WARM = False
 """Whether this process was forked with everything imported; set by the zygote."""
@@ -120,15 +122,18 @@ def _work(order: dict[str, object], parent: int, channel: int, output: int) -> i
     from modelyard_instance import worker
 
     os.setpgid(0, 0)
-    forks.die_with(parent)
     forks.set_output(output)
     forks.close_all_but(channel)
     forks.default_signals()
+    folder, number = Path(str(order["dir"])), int(str(order["number"]))
+    plan = read_confinement(folder)
+    if plan is not None:
+        enter(plan, work_folder(folder, number))
+    # Behind it: whoever changes his user loses it.
+    forks.die_with(parent)
     environment = order["environment"]
     assert isinstance(environment, dict)
     forks.set_environment(environment)
     forks.reseed()
     forks.set_threads(int(str(order["threads"])))
-    return worker.run(
-        Path(str(order["dir"])), socket.socket(fileno=channel), int(str(order["number"]))
-    )
+    return worker.run(folder, socket.socket(fileno=channel), number)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from modelyard_instance.frames import FrameBuffer, prefix
 from modelyard_instance.launcher import Child, Launcher
 from modelyard_instance.logs import LogPump, RotatingLog
+from modelyard_instance.shutting import MemoryWatch
 
 _PARTING_S = 1.0
 _CHUNK = 1 << 18
@@ -50,11 +51,13 @@ class WorkerProcess:
         socket_transport: asyncio.Transport,
         log_transport: asyncio.ReadTransport,
         frames: _Frames,
+        memory: MemoryWatch,
     ) -> None:
         self._child = child
         self._socket = socket_transport
         self._log = log_transport
         self._frames = frames
+        self._memory = memory
         self._loop = asyncio.get_running_loop()
         self.pid = child.pid
         self.ended: asyncio.Future[str] = self._loop.create_future()
@@ -68,6 +71,7 @@ class WorkerProcess:
     ) -> WorkerProcess:
         """Start worker ``number`` with ``cpu`` cores. Raises ``OSError`` when it cannot be made."""
         loop = asyncio.get_running_loop()
+        memory = launcher.memory_watch()
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         try:
@@ -82,7 +86,7 @@ class WorkerProcess:
         ours.setblocking(False)
         transport, frames = await loop.create_unix_connection(lambda: _Frames(on_frames), sock=ours)
         pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), os.fdopen(read_end, "rb", 0))
-        return cls(child, transport, pump, frames)
+        return cls(child, transport, pump, frames, memory)
 
     def send(self, header: bytes, body: bytes) -> None:
         """Send one frame; one write."""
@@ -116,7 +120,7 @@ class WorkerProcess:
         code = self._child.wait()
         self._last_words()
         self._socket.close()
-        self.ended.set_result(describe_exit(code))
+        self.ended.set_result(self._memory.cause(code) or describe_exit(code))
 
     def _last_words(self) -> None:
         """Read the answers that the worker sent before it died; they may not have come yet."""

@@ -25,6 +25,8 @@ class Supervisor:
 
     ``phase`` is ``starting``, ``ready`` (at least one worker is) or ``failed`` (final: the package
     cannot be loaded), ``message`` says why. ``on_change`` is called after either has changed.
+    ``losses`` counts the workers that died after they had been ready, ``last_loss`` is why the
+    latest did.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class Supervisor:
     ) -> None:
         self.phase = STARTING
         self.message = "loading the model"
+        self.losses = 0
+        self.last_loss = ""
         self._spec = spec
         self.log = log
         self._on_change = on_change
@@ -141,6 +145,7 @@ class Supervisor:
 
     def lost(self, slot: Slot, cause: str, again: list[Job]) -> None:
         """A worker that served has died; ``again``: what it was given and had not begun."""
+        self.losses, self.last_loss = self.losses + 1, cause
         self.log.write("front", f"worker lost: {cause}".encode())
         self._queue.extendleft(reversed([job for job in again if not job.caller.done]))
         if not any(other.ready for other in self._slots):

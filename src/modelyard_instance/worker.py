@@ -48,9 +48,7 @@ def run(folder: Path, sock: socket.socket, number: int) -> int:
     """Be the worker ``number`` of the instance in ``folder``; the exit status (``main``)."""
     channel = Channel(sock)
     spec = read_spec(folder)
-    own = work_folder(folder, number)
-    own.mkdir(exist_ok=True)
-    os.chdir(own)
+    os.chdir(work_folder(folder, number))
     # ``-m`` put the current folder there; the package's files must not be shadowed by scratch ones.
     sys.path[:] = [one for one in sys.path if one not in ("", str(Path.cwd()))]
     sys.argv = ["modelyard_instance.worker"]

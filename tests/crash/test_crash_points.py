@@ -36,6 +36,7 @@ NOT_HERE: dict[Step, str] = {
     S.PASS_START_FAILED: "needs a machine without processes: test_crash_in_memory.py",
     S.PASS_RELEASE: "needs a gateway that is away: test_crash_in_memory.py",
     S.HEALTH_END: "no operation, but an instance that hangs: test_crash_in_memory.py",
+    S.HEALTH_LOSS: "no operation, but a model whose process dies: test_crash_in_memory.py",
     S.RETENTION: "no operation, but the clock: test_crash_in_memory.py",
     S.LEASES_FREED: "a start of the control plane",
     S.ADMIN: "a start of the control plane, the first one",
@@ -225,7 +226,13 @@ def points(*steps: Step | tuple[Step, int]) -> tuple[Point, ...]:
     return tuple(Point(*one) if isinstance(one, tuple) else Point(one) for one in steps)
 
 
-_STARTING = (S.PASS_RECORD, S.INSTANCE_FOLDER, S.INSTANCE_START, S.INSTANCE_LAUNCHED)
+_STARTING = (
+    S.PASS_RECORD,
+    S.INSTANCE_FOLDER,
+    S.INSTANCE_LIMITS,
+    S.INSTANCE_START,
+    S.INSTANCE_LAUNCHED,
+)
 _READY = ((S.PASS_RECORD, 2), S.GATEWAY_TARGETS, S.GATEWAY_PUBLISH, S.PASS_SETTLE)
 _LEAVING = (S.GATEWAY_TARGETS, S.GATEWAY_PUBLISH, S.PASS_SETTLE, S.INSTANCE_DRAIN, S.PASS_RECORD)
 _GONE = (S.INSTANCE_STOP, S.INSTANCE_REMOVE)

@@ -40,6 +40,7 @@ from modelyard.testing.runtime import FakeRuntime
 
 NOT_HERE: dict[Step, str] = {
     Step.INSTANCE_FOLDER: "only real instances have a folder: tests/crash",
+    Step.INSTANCE_LIMITS: "only real instances are shut in: tests/crash",
     Step.INSTANCE_LAUNCHED: "only real instances have a record: tests/crash",
     Step.INSTANCE_REMOVE: "only real instances have a folder: tests/crash",
     Step.GATEWAY_TARGETS: "only Envoy is told in two parts: tests/crash",
@@ -290,6 +291,12 @@ async def _unhealthy(bench: Mortal, service_id: str) -> None:
         await bench.watch.check()
 
 
+async def _loses_its_worker(bench: Mortal, service_id: str) -> None:
+    victim = sorted(bench.gateway.endpoints(service_id))[0]
+    bench.runtime.losses[victim] = (1, "out of memory")
+    await bench.watch.check()
+
+
 async def _forget(bench: Mortal, _: str) -> None:
     await forget(bench.database, bench.clock.now_ms())
 
@@ -308,6 +315,7 @@ OPERATIONS = (
     Operation("no process", _no_process, ((M1, 100, 3),), log="SUCCESS"),
     Operation("gateway away", _gateway_away, BOTH, log="SUCCESS"),
     Operation("unhealthy", _unhealthy, SAME),
+    Operation("worker lost", _loses_its_worker, SAME),
     Operation("stop", put(status="stopped"), SAME, "stopped", keeps=False),
     Operation("start", put(status="running"), SAME, start="stopped", keeps=False),
     Operation("delete", _delete, None, keeps=False),

@@ -60,6 +60,8 @@ def test_forms_json_and_queries_reach_the_script(tmp_path: Path) -> None:
             "inflight": 0,
             "workers": 1,
             "message": "",
+            "losses": 0,
+            "last_loss": "",
         }
 
 
@@ -248,6 +250,8 @@ def test_a_crash_is_told_and_the_worker_replaced(tmp_path: Path) -> None:
         instance.wait_phase("ready")
         after = instance.post(json={}).json()
         assert after != before
+        health = instance.get().json()
+        assert (health["losses"], health["last_loss"]) == (1, "it was killed by SIGABRT")
         assert instance.workers() == [after]
 
 

@@ -144,7 +144,7 @@ def test_two_workers_compute_at_the_same_time_in_folders_of_their_own(tmp_path: 
                 pass
             answers = [one.result().json() for one in asked]
     assert len({pid for pid, _ in answers}) == 2
-    assert {Path(folder).name for _, folder in answers} == {"work", ".worker-1"}
+    assert {Path(folder).name for _, folder in answers} == {"work", "work-1"}
 
 
 def test_one_worker_dies_or_loops_and_the_other_goes_on(tmp_path: Path) -> None:

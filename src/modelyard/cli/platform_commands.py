@@ -167,8 +167,11 @@ def _show_status(found: PlatformStatus) -> None:
             "address": found.address,
             "control plane": control_plane,
             "gateway": words(found.gateway.pid if found.gateway else None),
+            "limits": found.limits.sentence(),
         }
     )
+    for warning in found.limits.warnings:
+        note(f"Limits: {warning}.")
     show_table(
         ("SERVICE ID", "MODEL ID", "PID", "PORT", "STATE", "MESSAGE"),
         [

@@ -16,7 +16,7 @@ from modelyard.domain.observed import Stage
 from modelyard.domain.text import storable_text
 from modelyard.steps import Step
 from modelyard.store.database import Database
-from modelyard.store.tables.service import Instance, Service
+from modelyard.store.tables.service import Event, Instance, Service
 
 PERIOD_S = 2.0
 AT_ONCE = 4
@@ -36,6 +36,7 @@ class HealthWatch:
         self._runtime = runtime
         self._hint = hint
         self._unanswered: Counter[str] = Counter()
+        self._told: dict[str, int] = {}
 
     async def check(self) -> None:
         """Look at every ready instance once."""
@@ -53,6 +54,8 @@ class HealthWatch:
                 await self._judge(instance_id, service_id, report, silent)
             await asyncio.sleep(PAUSE_S)
         self._unanswered = silent
+        living = {instance_id for instance_id, _ in ready}
+        self._told = {i: count for i, count in self._told.items() if i in living}
 
     async def _judge(
         self,
@@ -61,12 +64,33 @@ class HealthWatch:
         report: InstanceReport | None,
         silent: Counter[str],
     ) -> None:
+        if report is not None and report.losses > self._told.get(instance_id, 0):
+            await self._tell_loss(report)
         if report is None or report.phase is not Phase.READY:
             self._hint(service_id)
         elif report.message:
             silent[instance_id] = self._unanswered[instance_id] + 1
             if silent[instance_id] >= PATIENCE:
                 await self._end(instance_id, service_id, report.message)
+
+    async def _tell_loss(self, report: InstanceReport) -> None:
+        """An event for a model's process that died and was replaced; also one we came late for."""
+        times = "once" if report.losses == 1 else f"{report.losses} times"
+        info = storable_text(
+            f"instance {report.instance_id}: the process of its model died and was replaced "
+            f"({times} so far): {report.last_loss}"
+        )
+        async with self._database.write(Step.HEALTH_LOSS) as session:
+            # A control plane before this one may have told it.
+            told = await session.scalar(
+                select(Event.id).where(
+                    Event.service_id == report.service_id, Event.event_info == info
+                )
+            )
+            if told is None and await session.get(Service, report.service_id) is not None:
+                now = self._clock.now_ms()
+                journal.event(session, report.service_id, info, now, journal.ABNORMAL)
+        self._told[report.instance_id] = report.losses
 
     async def _end(self, instance_id: str, service_id: str, reason: str) -> None:
         info = f"instance {instance_id} left {PATIENCE} health checks unanswered: {reason}"

@@ -11,6 +11,11 @@ from modelyard.domain.traffic import (
 from modelyard.settings import Settings
 from modelyard.store.state import ServiceState
 
+_INSTANCE_FIRST_S = 0.5
+"""The instance ends a prediction that takes too long, and says why. With the same limit the gateway
+would now and then cut that very answer off between its head and its body.
+"""
+
 
 def traffic_of(
     state: ServiceState,
@@ -29,7 +34,7 @@ def traffic_of(
         serving=split is not None,
         versions=versions,
         policy=state.revisions[revision].policy,
-        timeout_s=settings.prediction_timeout,
+        timeout_s=settings.prediction_timeout + _INSTANCE_FIRST_S,
         body_limit=settings.prediction_body_limit,
         methods=_methods(state),
     )

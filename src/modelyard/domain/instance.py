@@ -53,7 +53,11 @@ class InstanceSpec:
 
 @dataclass(frozen=True, slots=True)
 class InstanceReport:
-    """What is true of one instance now. ``message`` says why, when it failed or is gone."""
+    """What is true of one instance now. ``message`` says why, when it failed or is gone.
+
+    ``losses``: how often the process that holds its model has died and was replaced in place,
+    ``last_loss``: why it did the last time.
+    """
 
     instance_id: str
     service_id: str
@@ -63,3 +67,5 @@ class InstanceReport:
     host: str = "127.0.0.1"
     port: int | None = None
     message: str = ""
+    losses: int = 0
+    last_loss: str = ""

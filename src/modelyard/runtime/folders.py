@@ -7,7 +7,9 @@
         process.json   pid and start time, written by whoever launched it
         state.json     the front's own word: pid, start time, port, phase, message
         launch.log     what the front printed before it had a log
+        confinement.json  what the instance is shut in by, if anything (``runtime/limits.py``)
         work/          the worker's current folder
+        tmp/           what the worker finds as /tmp, when it has a user of its own
 
 A folder appears under its name only when its ``spec.json`` is complete.
 """

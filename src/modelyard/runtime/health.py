@@ -11,11 +11,16 @@ _LONGEST_ANSWER = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What ``GET /health`` said. ``status``: a phase in the front's words."""
+    """What ``GET /health`` said. ``status``: a phase in the front's words.
+
+    ``losses`` and ``last_loss``: as in ``InstanceReport``.
+    """
 
     instance_id: str
     status: str
     message: str
+    losses: int = 0
+    last_loss: str = ""
 
 
 async def ask(host: str, port: int, timeout_s: float) -> Health | None:
@@ -51,7 +56,11 @@ def parse(answer: bytes) -> Health | None:
     try:
         content = json.loads(body)
         return Health(
-            str(content["instance_id"]), str(content["status"]), str(content.get("message", ""))
+            str(content["instance_id"]),
+            str(content["status"]),
+            str(content.get("message", "")),
+            int(content.get("losses", 0)),
+            str(content.get("last_loss", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -7,15 +7,16 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelyard import processes
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity
-from modelyard.runtime import folders, health, logfiles, sweep
+from modelyard.runtime import folders, health, limits, logfiles, sweep
 from modelyard.runtime.folders import FrontState, InstanceFolder
+from modelyard.runtime.limits import Limits
 from modelyard.runtime.warm import WarmStarts
 from modelyard.steps import Step, reached
 from modelyard_instance.environment import base_environment
@@ -38,9 +39,9 @@ class LocalRuntime:
     A new object over the same folders adopts what lives: by pid, start time and instance id.
     ``python``: the interpreter that runs the fronts. ``warm``: forks them where it can.
 
-    CPU and memory: the spec's ``cpu`` sets the threads of numeric libraries; a ceiling that the
-    kernel enforces (cgroups) belongs into ``_launch``, around the one place where a process is
-    made, and into ``sweep``.
+    CPU and memory: the spec's ``cpu`` sets the threads of numeric libraries; ``limits`` holds the
+    instance to both, and its code to a user of its own. Without, it is only started; what an
+    earlier runtime has shut in is ended by ``stop`` all the same.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class LocalRuntime:
         logs_dir: Path,
         *,
         python: str = sys.executable,
+        limits: Limits | None = None,
         warm: WarmStarts | None = None,
     ) -> None:
         self._instances_dir = instances_dir
         self._logs_dir = logs_dir
         self._python = python
+        self._limits = limits
         self._warm = warm
         self._known: dict[str, _Known] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -123,11 +126,14 @@ class LocalRuntime:
             if known.process is not None:
                 processes.kill_group(known.process)
             await asyncio.to_thread(sweep.end_all, instance_id)
+            await asyncio.to_thread(limits.end, known.folder.path)
             if known.process is not None:
                 await processes.wait_gone(known.process, _GONE_TIMEOUT_S)
                 processes.reap(known.process.pid)
             reached(Step.INSTANCE_STOP)
             await asyncio.to_thread(known.folder.remove)
+            if self._limits is not None:
+                self._limits.release(instance_id)
             reached(Step.INSTANCE_REMOVE)
             spare = frozenset(self._known)
             await asyncio.to_thread(
@@ -169,13 +175,24 @@ class LocalRuntime:
                 known.process = folder.recorded()
 
     def _launch(self, spec: InstanceSpec, folder: InstanceFolder) -> ProcessIdentity:
-        process = self._forked(spec, folder) or self._spawned(folder)
+        environment = base_environment(folder.instance_id, os.environ)
+        if self._limits is not None:
+            environment |= self._limits.prepare(spec, folder, self._python)
+            reached(Step.INSTANCE_LIMITS)
+        process = self._forked(spec, folder, environment) or processes.spawn_detached(
+            [self._python, "-m", "modelyard_instance", "--dir", str(folder.path)],
+            env=environment,
+            cwd=folder.path,
+            log=folder.launch_log,
+        )
         reached(Step.INSTANCE_START)
         folder.record(process)
         reached(Step.INSTANCE_LAUNCHED)
         return process
 
-    def _forked(self, spec: InstanceSpec, folder: InstanceFolder) -> ProcessIdentity | None:
+    def _forked(
+        self, spec: InstanceSpec, folder: InstanceFolder, environment: Mapping[str, str]
+    ) -> ProcessIdentity | None:
         if self._warm is None or self._python != sys.executable:
             return None
         return self._warm.launch(
@@ -183,15 +200,7 @@ class LocalRuntime:
             "" if spec.python else spec.model_type,
             folder.instance_id,
             folder=folder.path,
-            environment=base_environment(folder.instance_id, os.environ),
-            log=folder.launch_log,
-        )
-
-    def _spawned(self, folder: InstanceFolder) -> ProcessIdentity:
-        return processes.spawn_detached(
-            [self._python, "-m", "modelyard_instance", "--dir", str(folder.path)],
-            env=base_environment(folder.instance_id, os.environ),
-            cwd=folder.path,
+            environment=environment,
             log=folder.launch_log,
         )
 
@@ -233,12 +242,16 @@ class LocalRuntime:
             return _make(
                 known, Phase.STARTING, None, f"port {state.port} answers for another instance"
             )
-        return _make(known, _phase(answer.status), state.port, answer.message)
+        report = _make(known, _phase(answer.status), state.port, answer.message)
+        return replace(report, losses=answer.losses, last_loss=answer.last_loss)
 
     def _gone(self, known: _Known) -> InstanceReport:
         state = known.folder.state()
         last_line = self.log_tail(known.folder.instance_id, 1)
         message = _cause(state)
+        if state is None or state.phase not in (Phase.DRAINING, Phase.FAILED):
+            killed = limits.why_killed(known.folder.path)
+            message = f"{message}; {killed}" if killed else message
         if last_line:
             message = f"{message}; last log line: {last_line}"
         return _make(known, Phase.GONE, None, message)

@@ -1,8 +1,8 @@
 """Finding and ending everything an instance has started, however far it wandered.
 
 Process groups and PDEATHSIG miss grandchildren, and a session can be left; the mark in the
-environment is inherited by all. A process that wipes its environment escapes this, not a cgroup:
-that comes with the limits.
+environment is inherited by all. A process that wipes its environment escapes this; the instance's
+cgroup and user (``runtime/limits.py``) have it still.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ class FakeRuntime:
     """Satisfies ``control.ports.Runtime``.
 
     ``broken``: models whose instances fail at start with that message, ``tails``: the end of what
-    a model's instances write to their logs. ``ready_at_once``: started
+    a model's instances write to their logs. ``losses``: how many workers an instance has lost, and
+    why the last. ``ready_at_once``: started
     instances are ready at the next probe. ``drains_at_once``: a drained instance is gone at once.
     """
 
@@ -25,6 +26,7 @@ class FakeRuntime:
     specs: dict[str, InstanceSpec] = field(default_factory=dict)
     phases: dict[str, Phase] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
+    losses: dict[str, tuple[int, str]] = field(default_factory=dict)
     history: list[tuple[str, str]] = field(default_factory=list)
     _callbacks: list[Callable[[str], None]] = field(default_factory=list)
 
@@ -42,6 +44,7 @@ class FakeRuntime:
         spec = self.specs.get(instance_id)
         if spec is None:
             return None
+        losses, last_loss = self.losses.get(instance_id, (0, ""))
         number = list(self.specs).index(instance_id)
         return InstanceReport(
             instance_id=instance_id,
@@ -51,6 +54,8 @@ class FakeRuntime:
             pid=10_000 + number,
             port=20_000 + number,
             message=self.messages.get(instance_id, ""),
+            losses=losses,
+            last_loss=last_loss,
         )
 
     async def drain(self, instance_id: str) -> None:

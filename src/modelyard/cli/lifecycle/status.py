@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from modelyard.cli.lifecycle.parts import answers, find_parts
 from modelyard.domain.instance import InstanceReport
 from modelyard.processes import ProcessIdentity
+from modelyard.runtime.limits import InForce, read_in_force
 from modelyard.runtime.local import LocalRuntime
 from modelyard.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformStatus:
-    """``answers``: the control plane answered through the gateway just now."""
+    """``answers``: the control plane answered through the gateway just now. ``limits``: what holds
+    instances, as the control plane found it when it was started last.
+    """
 
     address: str
     control_plane: ProcessIdentity | None
     gateway: ProcessIdentity | None
     answers: bool
     instances: tuple[InstanceReport, ...]
+    limits: InForce
 
     @property
     def up(self) -> bool:
@@ -32,6 +36,11 @@ class PlatformStatus:
             "address": self.address,
             "control_plane": _part(self.control_plane) | {"answers": self.answers},
             "gateway": _part(self.gateway),
+            "limits": {
+                "kind": self.limits.kind,
+                "users": self.limits.users,
+                "warnings": list(self.limits.warnings),
+            },
             "instances": [
                 {
                     "service_id": report.service_id,
@@ -61,6 +70,7 @@ def look(settings: Settings) -> PlatformStatus:
         gateway=parts.gateway,
         answers=up and answers(settings),
         instances=tuple(asyncio.run(_instances(settings))),
+        limits=read_in_force(settings.run_dir),
     )
 
 

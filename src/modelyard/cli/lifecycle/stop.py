@@ -10,6 +10,7 @@ from modelyard.cli.lifecycle.parts import control_plane_record, find_parts, gate
 from modelyard.cli.lifecycle.wanted import exclusive, forget_wanted
 from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.processes import ProcessIdentity, kill_group, reap, send, wait_gone
+from modelyard.runtime.limits import take_away
 from modelyard.runtime.local import LocalRuntime
 from modelyard.runtime.warm import end_all as end_zygotes
 from modelyard.settings import Settings
@@ -51,6 +52,7 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
     gateway_record(settings).unlink(missing_ok=True)
     stopped = await _end_instances(settings, say, grace_s)
     await end_zygotes(settings.sockets_dir)
+    take_away(settings.run_dir)
     settings.forget_sockets()
     return ran or stopped > 0
 

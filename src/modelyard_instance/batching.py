@@ -16,7 +16,15 @@ from collections.abc import Iterator, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from modelyard_instance.handler import Answer, bad_request, finish, handle, read, script_error
+from modelyard_instance.handler import (
+    Answer,
+    bad_request,
+    finish,
+    handle,
+    is_v2,
+    read,
+    script_error,
+)
 from modelyard_instance.metrics import MetricsManager
 from modelyard_instance.options import Options
 from modelyard_instance.rows import Unbatchable, joined, number_width, parted
@@ -63,6 +71,8 @@ class Batcher:
         requests: list[object] = [None] * len(frames)
         batch: list[tuple[int, Any]] = []
         for place, frame in enumerate(frames):
+            if is_v2(frame[0]):
+                continue
             try:
                 data, requests[place] = read(service, *frame)
                 batch.append((place, service._preprocess(data)))

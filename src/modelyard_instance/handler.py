@@ -8,6 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from types import GeneratorType
 
+from modelyard_instance import openinference
 from modelyard_instance.codec import encode
 from modelyard_instance.services import SingleNodeService
 from modelyard_instance.shapes import (
@@ -19,6 +20,9 @@ from modelyard_instance.shapes import (
     with_query,
     wrapped,
 )
+
+# How the front begins the header of such a request, and of no other.
+_V2 = b'{"v2":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
 
 def ask(service: SingleNodeService, header: bytes, body: bytes) -> Answer | Generator[object]:
     """Answer one request (``handle``), or give the generator whose pieces are the answer."""
+    if is_v2(header):
+        return _tensors(service, header, body)
     try:
         data, request = read(service, header, body)
     except BadRequest as error:
@@ -100,6 +106,22 @@ def finish(service: SingleNodeService, result: object, request: object) -> Answe
         traceback.print_exc()
         return model_error(error, 500)
     return Answer(content, 200, kind)
+
+
+def is_v2(header: bytes) -> bool:
+    """Whether a request speaks the Open Inference Protocol. Pure."""
+    return header.startswith(_V2)
+
+
+def _tensors(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
+    try:
+        return Answer(openinference.infer(service, body, str(json.loads(header)["v2"])))
+    except openinference.BadTensors as error:
+        return Answer(openinference.error(str(error)), 400)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        reason = traceback.format_exception_only(error)[-1].strip()
+        return Answer(openinference.error(reason[:1000]), 500)
 
 
 def accepted(header: bytes) -> str:

@@ -46,9 +46,10 @@ class Handler(Protocol):
 class Exchange:
     """One request and its answer.
 
-    ``headers``: of the few that matter, names in lower case. ``chunks``, ``form`` and ``size`` are
-    the handler's: what it keeps of the body. ``done``: answered, or its caller is gone. ``flow`` is
-    told False when the caller reads too slowly, True when it has caught up.
+    ``headers``: of the few that matter, names in lower case. ``chunks``, ``form``, ``size`` and
+    ``target`` are the handler's: what it keeps of the body, and whom it is for. ``done``: answered,
+    or its caller is gone. ``flow`` is told False when the caller reads too slowly, True when it has
+    caught up.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Exchange:
         "path",
         "query",
         "size",
+        "target",
     )
 
     def __init__(
@@ -80,6 +82,7 @@ class Exchange:
         self.chunks: list[bytes] = []
         self.size = 0
         self.done = False
+        self.target: object = None
         self.form: FormParser | None = None
         self.flow: Callable[[bool], None] | None = None
         if url == b"/":

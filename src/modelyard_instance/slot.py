@@ -55,6 +55,7 @@ class Owner(Protocol):
 class Slot:
     """``ready``: its worker has loaded the model. ``sent``: what it was given, oldest first.
 
+    ``tensors``: inputs and outputs, of a model that speaks the Open Inference Protocol.
     ``limit_s``: how long one prediction may take. ``cpu``: cores of its worker.
     """
 
@@ -63,6 +64,7 @@ class Slot:
     ) -> None:
         self.number = number
         self.ready = False
+        self.tensors: dict[str, object] | None = None
         self.sent: deque[Job] = deque()
         self._limit_s = limit_s
         self._cpu = cpu
@@ -181,6 +183,7 @@ class Slot:
         word = orjson.loads(header)
         if word.get("event") == "ready":
             self._batch = max(1, int(word.get("batch", 1)))
+            self.tensors = word.get("v2")
             self.ready = True
             self._owner.greeted(self)
         else:

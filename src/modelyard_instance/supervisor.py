@@ -113,6 +113,11 @@ class Supervisor:
         return sum(slot.ready for slot in self._slots)
 
     @property
+    def tensors(self) -> dict[str, object] | None:
+        """``Slot.tensors`` of any worker that has loaded the model."""
+        return next((slot.tensors for slot in self._slots if slot.tensors), None)
+
+    @property
     def over(self) -> bool:
         """Whether the instance has failed for good."""
         return self.phase == FAILED

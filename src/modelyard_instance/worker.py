@@ -19,6 +19,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from modelyard_instance import openinference
 from modelyard_instance.apis import read_config, response_type
 from modelyard_instance.batching import batcher_for
 from modelyard_instance.environment import work_folder
@@ -65,7 +66,8 @@ def run(folder: Path, sock: socket.socket, number: int) -> int:
     gc.collect()
     gc.freeze()
     size = 1 if batcher is None else batcher.size
-    channel.send(json.dumps({"event": "ready", "batch": size}).encode(), b"")
+    ready = {"event": "ready", "batch": size, "v2": openinference.described(service)}
+    channel.send(json.dumps(ready).encode(), b"")
     if batcher is None:
         declared = response_type(config)
         while (frame := channel.receive()) is not None:

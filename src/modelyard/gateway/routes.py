@@ -207,6 +207,7 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
     address = f"{names.INFERS}/{traffic.service_id}"
     rightful = _project_is(traffic.project_id)
     conditions = {"headers": [_methods(traffic.methods)], "dynamic_metadata": [rightful]}
+    asking = {**conditions, "headers": [_methods(("GET",))]}
     forward = _forward(traffic, targets, retry_resets)
     predictions: list[Message] = [
         route.Route(
@@ -221,6 +222,8 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
         for match in (
             route.RouteMatch(path=address, **conditions),
             route.RouteMatch(prefix=f"{address}/", **conditions),
+            # The Open Inference Protocol asks for metadata and health by GET.
+            route.RouteMatch(prefix=f"{address}/v2", **asking),
         )
     ]
     allowed = ", ".join(sorted(traffic.methods))

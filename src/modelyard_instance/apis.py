@@ -60,6 +60,16 @@ def apis_of(config: Mapping[str, object], name: str = "config.json") -> dict[str
     return {url: frozenset(methods) for url, methods in found.items()}
 
 
+def response_type(config: Mapping[str, object]) -> str:
+    """The content type of the first api's answers as declared, or an empty text. Pure."""
+    declared = config.get("apis")
+    first = declared[0] if isinstance(declared, list) and declared else declared
+    response = first.get("response") if isinstance(first, dict) else None
+    if not isinstance(response, dict):
+        return ""
+    return next((str(v) for k, v in response.items() if str(k).lower() == "content-type"), "")
+
+
 def read_config(model_dir: Path) -> dict[str, object]:
     """The ``config.json`` of the package at ``model_dir``. Raises ``BadConfig``."""
     path = model_dir / "config.json"

@@ -12,6 +12,7 @@ from modelyard_instance import replies
 from modelyard_instance.apis import normal_url
 from modelyard_instance.forms import BadForm, FormParser, boundary_of
 from modelyard_instance.http import Exchange
+from modelyard_instance.openinference import Target, error, target_of
 from modelyard_instance.replies import Reply
 from modelyard_instance.spec import Spec
 from modelyard_instance.state import DRAINING, FAILED, READY
@@ -19,6 +20,7 @@ from modelyard_instance.supervisor import Supervisor
 
 _LEAST_HELD = 64 * 1024 * 1024
 _BATCH = "/batch"
+_EVENTS = b"text/event-stream"
 _POST_ONLY = frozenset((b"POST",))
 
 
@@ -92,7 +94,7 @@ class App:
             exchange.answer(replies.empty())
             return
         chunks = exchange.chunks
-        more: dict[str, object] = {}
+        more = self._more(exchange)
         if exchange.form is None:
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         else:
@@ -101,12 +103,22 @@ class App:
             except BadForm as error:
                 exchange.answer(replies.malformed(str(error)))
                 return
-        if exchange.query:
-            more["query"] = _query(exchange.query)
-        if self._is_batch_hook(exchange.path):
-            more["hook"] = "batch"
         exchange.form, exchange.chunks = None, []
         self._supervisor.submit(exchange, orjson.dumps(more) if more else b"", body)
+
+    def _more(self, exchange: Exchange) -> dict[str, object]:
+        """What a worker must know beside the body."""
+        more: dict[str, object] = {}
+        if exchange.query:
+            more["query"] = _query(exchange.query)
+        accept = exchange.headers.get(b"accept")
+        if accept is not None and _EVENTS in accept:
+            more["accept"] = accept.decode("latin-1")
+        if exchange.target is not None:
+            more["v2"] = self._spec.model_version
+        elif self._is_batch_hook(exchange.path):
+            more["hook"] = "batch"
+        return more
 
     def finished(self, exchange: Exchange) -> None:
         """Note the end of a request."""
@@ -145,7 +157,10 @@ class App:
             # Only the worker knows whether the script has the hook (models.md §4.2).
             methods = _POST_ONLY
         if methods is None:
-            return replies.unknown_api(exchange.path)
+            exchange.target = target_of(exchange.path)
+            if exchange.target is None:
+                return replies.unknown_api(exchange.path)
+            return self._tensors(exchange, exchange.target)
         if exchange.method not in methods:
             return replies.wrong_method(
                 exchange.method.decode(), frozenset(one.decode() for one in methods)
@@ -156,6 +171,31 @@ class App:
         if length is not None and int(length) > self._spec.body_limit:
             return replies.too_large(self._spec.body_limit)
         return None
+
+    def _tensors(self, exchange: Exchange, target: Target) -> Reply | None:
+        """The front's own answer under ``/v2`` (openinference.py); None: it is the worker's."""
+        spec, described = self._spec, self._supervisor.tensors
+        ready = self.phase == READY
+        if exchange.method != target.method:
+            allowed = frozenset((target.method.decode(),))
+            return replies.wrong_method(exchange.method.decode(), allowed)
+        if target.what in ("server", "live", "ready"):
+            told: dict[str, object] = {"name": "modelyard", "version": "2", "extensions": []}
+            if target.what != "server":
+                told = {target.what: ready or target.what == "live"}
+            return Reply(orjson.dumps(told), 200 if ready or target.what != "ready" else 503)
+        if not ready:
+            return replies.unavailable(f"The model is not ready: {self._supervisor.message}.")
+        known = target.name == spec.model_name and target.version in ("", spec.model_version)
+        if described is None or not known:
+            why = "speaks no tensors: it has a script of its own" if known else "is not served here"
+            return Reply(error(f"model {target.name!r} {target.version} {why}"), 404)
+        if target.what == "infer":
+            return None
+        if target.what == "model-ready":
+            return Reply(orjson.dumps({"name": spec.model_name, "ready": True}))
+        told = {"name": spec.model_name, "versions": [spec.model_version], **described}
+        return Reply(orjson.dumps(told))
 
     def _parse(self, exchange: Exchange, boundary: bytes) -> None:
         try:

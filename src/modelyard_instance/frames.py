@@ -2,12 +2,17 @@
 
 ========================  ==============================================================
 front to worker           ``{}`` or nothing: a JSON body; ``query``: ``{name: text}``;
+                          ``accept``: what the caller accepts, where that is not JSON;
                           ``parts``: ``[[field, filename | null, type, size], …]`` of a form
                           whose contents lie in the body one behind the other; ``hook``:
-                          ``"batch"`` for the script's ``batch_inference``
+                          ``"batch"`` for the script's ``batch_inference``; ``v2``: the model's
+                          version, when the body is one of the Open Inference Protocol
 worker to front, first    ``{"event": "ready", "batch": n}`` or
                           ``{"event": "failed", "message": …}``
-worker to front, then     nothing: 200 and JSON; else ``status`` and ``type``
+worker to front, then     nothing: 200 and JSON; else ``status`` and ``type``; in pieces:
+                          ``more`` true, then frames of ``more`` true with a piece each, the
+                          last one ``more`` false, and ``broken`` when the script failed
+front to worker, then     ``{"cancel": n}``: nobody waits for the n-th request any more
 ========================  ==============================================================
 
 Answers come in the order of the requests, so frames carry no number. More than one request may lie
@@ -26,11 +31,17 @@ _PREFIX = struct.Struct("!II")
 PREFIX_SIZE = _PREFIX.size
 _CHUNK = 1 << 18
 _SMALL = 1 << 16
+_CANCEL = b'{"cancel":'
 
 
 def prefix(header: bytes, body: bytes) -> bytes:
     """The eight bytes in front of a frame."""
     return _PREFIX.pack(len(header), len(body))
+
+
+def cancel(number: int) -> bytes:
+    """The header that says that nobody waits for request ``number``, counted from 1. Pure."""
+    return b"%b%d}" % (_CANCEL, number)
 
 
 class FrameBuffer:
@@ -75,11 +86,14 @@ class Channel:
         self._sock = sock
         self._buffer = FrameBuffer()
         self._ready: deque[tuple[bytes, bytes]] = deque()
+        self._received = 0
+        self._cancelled = 0
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """The next frame; None when the front is gone."""
         if not self._ready and not self._wait():
             return None
+        self._received += 1
         return self._ready.popleft()
 
     def receive_many(self, most: int) -> list[tuple[bytes, bytes]]:
@@ -87,7 +101,30 @@ class Channel:
         if not self._ready and not self._wait():
             return []
         ready = self._ready
-        return [ready.popleft() for _ in range(min(most, len(ready)))]
+        number = min(most, len(ready))
+        self._received += number
+        return [ready.popleft() for _ in range(number)]
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more for the request received last. Does not block."""
+        try:
+            data = self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            return True
+        else:
+            if not data:
+                return True
+            self._take(data)
+        return self._cancelled >= self._received
+
+    def _take(self, data: bytes) -> None:
+        for frame in self._buffer.feed(data):
+            if frame[0].startswith(_CANCEL):
+                self._cancelled = int(frame[0][len(_CANCEL) : -1])
+            else:
+                self._ready.append(frame)
 
     def _wait(self) -> bool:
         while not self._ready:
@@ -97,7 +134,7 @@ class Channel:
                 return False
             if not data:
                 return False
-            self._ready.extend(self._buffer.feed(data))
+            self._take(data)
         return True
 
     def send(self, header: bytes, body: bytes) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from types import GeneratorType
 from typing import Any
 
+from modelyard_instance import openinference
 from modelyard_instance.codec import encode
 from modelyard_instance.services import SingleNodeService
 from modelyard_instance.shapes import (
@@ -29,11 +31,12 @@ class Answer:
     status: int = 200
     content_type: str = JSON
 
-    def header(self) -> bytes:
-        """The frame's header; nothing for the usual case."""
-        if self.status == 200 and self.content_type == JSON:
+    def header(self, *, more: bool = False) -> bytes:
+        """The frame's header; nothing for the usual case. ``more``: pieces follow."""
+        if self.status == 200 and self.content_type == JSON and not more:
             return b""
-        return json.dumps({"status": self.status, "type": self.content_type}).encode()
+        told: dict[str, object] = {"status": self.status, "type": self.content_type}
+        return json.dumps({**told, "more": True} if more else told).encode()
 
 
 def model_error(error: BaseException, status: int) -> Answer:
@@ -61,8 +64,24 @@ def unknown_api(path: str) -> Answer:
 
 
 def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
-    """Answer one request; whatever the script raises becomes an answer, and goes to the log."""
+    """Answer one request; whatever the script raises becomes an answer, and goes to the log.
+
+    What a generator yields is a list here; ``ask`` leaves it as it is.
+    """
+    answer = ask(service, header, body)
+    if not isinstance(answer, Answer):
+        try:
+            return finish(service, list(answer), None)
+        except (Exception, SystemExit) as error:
+            return script_error(error)
+    return answer
+
+
+def ask(service: SingleNodeService, header: bytes, body: bytes) -> Answer | Generator[object]:
+    """Answer one request (``handle``), or give the generator whose pieces are the answer."""
     more = json.loads(header) if header else {}
+    if "v2" in more:
+        return _tensors(service, body, str(more["v2"]))
     predict: Callable[[Any], Any] = service.inference
     if more.get("hook") == "batch":
         if not hasattr(service, "batch_inference"):
@@ -76,6 +95,8 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
         result = predict(data)
     except (Exception, SystemExit) as error:
         return script_error(error)
+    if isinstance(result, GeneratorType):
+        return result
     return finish(service, result, request)
 
 
@@ -97,6 +118,22 @@ def finish(service: SingleNodeService, result: object, request: object) -> Answe
         traceback.print_exc()
         return model_error(error, 500)
     return Answer(content, 200, kind)
+
+
+def _tensors(service: SingleNodeService, body: bytes, version: str) -> Answer:
+    try:
+        return Answer(openinference.infer(service, body, version))
+    except openinference.BadTensors as error:
+        return Answer(openinference.error(str(error)), 400)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        reason = traceback.format_exception_only(error)[-1].strip()
+        return Answer(openinference.error(reason[:1000]), 500)
+
+
+def accepted(header: bytes) -> str:
+    """What the caller of a request accepts, where that is not JSON. Pure."""
+    return str(json.loads(header).get("accept", "")) if header else ""
 
 
 def request_data(

@@ -46,14 +46,14 @@ class Handler(Protocol):
 class Exchange:
     """One request and its answer.
 
-    ``headers``: of the few that matter, names in lower case. ``chunks``, ``form`` and ``size`` are
-    the handler's: what it keeps of the body. ``done``: answered, or its caller is gone. ``flow`` is
-    told False when the caller reads too slowly, True when it has caught up.
+    ``headers``: of the few that matter, names in lower case. ``chunks``, ``form``, ``size`` and
+    ``target`` are the handler's: what it keeps of the body, and whom it is for. ``done``: answered,
+    or its caller is gone. ``flow`` is told False when the caller reads too slowly, True when it has
+    caught up.
     """
 
     __slots__ = (
         "_connection",
-        "_streams",
         "chunks",
         "closing",
         "done",
@@ -64,6 +64,7 @@ class Exchange:
         "path",
         "query",
         "size",
+        "target",
     )
 
     def __init__(
@@ -75,13 +76,13 @@ class Exchange:
         closing: bool,
     ) -> None:
         self._connection = connection
-        self._streams = False
         self.method = method
         self.headers = headers
         self.closing = closing
         self.chunks: list[bytes] = []
         self.size = 0
         self.done = False
+        self.target: object = None
         self.form: FormParser | None = None
         self.flow: Callable[[bool], None] | None = None
         if url == b"/":
@@ -102,7 +103,6 @@ class Exchange:
     def begin(self, status: int, content_type: bytes) -> None:
         """Start an answer in pieces."""
         if not self.done:
-            self._streams = True
             self._connection.write_start(self, status, content_type)
 
     def chunk(self, data: bytes) -> None:
@@ -115,10 +115,10 @@ class Exchange:
         if not self.done:
             self._connection.write_end(self, whole)
 
-    @property
-    def streams(self) -> bool:
-        """Whether an answer in pieces has begun."""
-        return self._streams
+    def cut(self) -> None:
+        """Break the answer off at once, whatever has been sent of it."""
+        if not self.done:
+            self._connection.abort()
 
 
 def _target(url: bytes) -> tuple[str, bytes]:
@@ -341,6 +341,11 @@ class Connection(asyncio.Protocol):
         else:
             exchange.closing = True
         self._answered(exchange)
+
+    def abort(self) -> None:
+        """Close now; what has not been sent yet is lost."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def hang_up(self) -> None:
         """Close now when idle, else behind the answer that is under way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from modelyard_instance.replies import Reply
@@ -17,16 +18,30 @@ _FORGETS = 0.2
 class Caller(Protocol):
     """Who asked, and is owed exactly one answer; ``http.Exchange`` in real life.
 
-    ``done``: answered, or nobody is there any more.
+    ``done``: answered, or nobody is there any more. ``flow`` is told False while the caller takes
+    pieces too slowly.
     """
 
     done: bool
+    flow: Callable[[bool], None] | None
 
     def answer(self, reply: Reply) -> None:
         """The whole answer."""
 
     def answer_json(self, body: bytes) -> None:
         """200 with a JSON body."""
+
+    def begin(self, status: int, content_type: bytes) -> None:
+        """Start an answer in pieces."""
+
+    def chunk(self, data: bytes) -> None:
+        """One piece."""
+
+    def end(self, whole: bool = True) -> None:
+        """The end of an answer in pieces; not ``whole``: it is broken off."""
+
+    def cut(self) -> None:
+        """Break the answer off at once, whatever has been sent of it."""
 
 
 class Job:

@@ -95,6 +95,13 @@ class WorkerProcess:
         """Send one frame; one write."""
         self._socket.writelines((prefix(header, body), header, body))
 
+    def hear(self, more: bool) -> None:
+        """Read the worker's answers, or let it wait with them."""
+        if more:
+            self._socket.resume_reading()
+        else:
+            self._socket.pause_reading()
+
     def kill(self) -> None:
         """End the worker and the processes of its group now."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -10,6 +10,7 @@ from typing import Protocol
 import orjson
 
 from modelyard_instance import replies
+from modelyard_instance.frames import cancel
 from modelyard_instance.jobs import Job, Pace
 from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import RotatingLog
@@ -54,6 +55,7 @@ class Owner(Protocol):
 class Slot:
     """``ready``: its worker has loaded the model. ``sent``: what it was given, oldest first.
 
+    ``tensors``: inputs and outputs, of a model that speaks the Open Inference Protocol.
     ``limit_s``: how long one prediction may take. ``cpu``: cores of its worker.
     """
 
@@ -62,6 +64,7 @@ class Slot:
     ) -> None:
         self.number = number
         self.ready = False
+        self.tensors: dict[str, object] | None = None
         self.sent: deque[Job] = deque()
         self._limit_s = limit_s
         self._cpu = cpu
@@ -72,6 +75,8 @@ class Slot:
         self._pace = Pace()
         self._begun = 0.0
         self._overran = False
+        self._deaf = False
+        self._given = self._cancelled = 0
         self._failure: str | None = None
         self._early: list[tuple[bytes, bytes]] = []
         self._keeper: asyncio.Task[None] | None = None
@@ -104,12 +109,19 @@ class Slot:
         if not self.sent:
             self._begun = time.monotonic()
         self.sent.extend(jobs)
+        self._given += len(jobs)
         for job in jobs:
             worker.send(job.header, job.body)
 
     def look(self, now: float) -> None:
         """End the worker when it computes the oldest prediction for longer than it may."""
         over = now - self._begun >= self._limit_s
+        if over and self._deaf:
+            # It is the caller who does not go on.
+            self.sent[0].caller.cut()
+            self._cancel()
+            self._hear(True)
+            return
         if over and not self._overran and self._worker is not None:
             self._overran = True
             self._worker.kill()
@@ -125,17 +137,53 @@ class Slot:
         self._pace.note(now - self._begun, len(frames))
         self._begun = now
         for header, body in frames:
-            caller = self.sent.popleft().caller
-            if header:
-                caller.answer(_reply(header, body))
+            if not header:
+                self.sent.popleft().caller.answer_json(body)
+                continue
+            more = orjson.loads(header)
+            if "more" in more:
+                self._piece(more, body)
             else:
-                caller.answer_json(body)
+                self.sent.popleft().caller.answer(_reply(more, body))
         self._owner.free(self)
+
+    def _piece(self, more: dict[str, object], body: bytes) -> None:
+        """A piece of the oldest answer; its time runs anew."""
+        job = self.sent[0]
+        caller = job.caller
+        if not more["more"]:
+            self.sent.popleft()
+            caller.flow = None
+            caller.end(whole="broken" not in more)
+            return
+        job.deadline = self._begun + self._limit_s
+        if caller.done:
+            self._cancel()
+            return
+        if "status" in more:
+            caller.flow = self._hear
+            caller.begin(int(str(more["status"])), str(more["type"]).encode())
+        caller.chunk(body)
+
+    def _cancel(self) -> None:
+        """Tell the worker that nobody waits for the oldest answer any more."""
+        number = self._given - len(self.sent) + 1
+        if self._worker is not None and number != self._cancelled:
+            self._cancelled = number
+            self._worker.send(cancel(number), b"")
+
+    def _hear(self, more: bool) -> None:
+        """The caller of the oldest answer has caught up, or not."""
+        if self._worker is not None:
+            self._begun = time.monotonic()
+            self._deaf = not more
+            self._worker.hear(more)
 
     def _greeted(self, header: bytes) -> None:
         word = orjson.loads(header)
         if word.get("event") == "ready":
             self._batch = max(1, int(word.get("batch", 1)))
+            self.tensors = word.get("v2")
             self.ready = True
             self._owner.greeted(self)
         else:
@@ -149,6 +197,8 @@ class Slot:
         while not self._owner.over:
             started = loop.time()
             self._failure = None
+            self._given = self._cancelled = 0
+            self._deaf = False
             try:
                 self._worker = await WorkerProcess.start(
                     self._launcher, self._owner.log, self._on_frames, self.number, self._cpu
@@ -186,7 +236,10 @@ class Slot:
             # Told first: whoever reads the answer finds the state that goes with it.
             self._owner.lost(self, cause, given[1:])
             for job in given[:1]:
-                job.caller.answer(replies.worker_lost(cause))
+                if job.caller.flow is None:
+                    job.caller.answer(replies.worker_lost(cause))
+                else:
+                    job.caller.end(whole=False)
             return
         # Any of a batch may be the guilty one; the others must not pay for it.
         for job in given:
@@ -194,8 +247,7 @@ class Slot:
         self._owner.lost(self, cause, given)
 
 
-def _reply(header: bytes, body: bytes) -> Reply:
-    more = orjson.loads(header)
+def _reply(more: dict[str, object], body: bytes) -> Reply:
     return Reply(
-        body, int(more.get("status", 200)), str(more.get("type", "application/json")).encode()
+        body, int(str(more.get("status", 200))), str(more.get("type", "application/json")).encode()
     )

@@ -68,7 +68,10 @@ class Supervisor:
         """Answer whoever still waits: the end has come first."""
         for slot in self._slots:
             for job in slot.sent:
-                job.caller.answer(replies.cut_off())
+                if job.caller.flow is None:
+                    job.caller.answer(replies.cut_off())
+                else:
+                    job.caller.end(whole=False)
         self._refuse_waiting("The instance is being stopped.")
 
     def _refuse_waiting(self, message: str) -> None:
@@ -108,6 +111,11 @@ class Supervisor:
     def ready_workers(self) -> int:
         """How many workers have loaded the model."""
         return sum(slot.ready for slot in self._slots)
+
+    @property
+    def tensors(self) -> dict[str, object] | None:
+        """``Slot.tensors`` of any worker that has loaded the model."""
+        return next((slot.tensors for slot in self._slots if slot.tensors), None)
 
     @property
     def over(self) -> bool:
@@ -172,7 +180,7 @@ class Supervisor:
     def _overdue(self, jobs: deque[Job], now: float) -> None:
         late: Reply | None = None
         for job in jobs:
-            if now >= job.deadline and not job.caller.done:
+            if now >= job.deadline and not job.caller.done and job.caller.flow is None:
                 late = late or replies.timed_out(self._spec.request_timeout_s)
                 job.caller.answer(late)
 

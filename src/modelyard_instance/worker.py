@@ -18,17 +18,19 @@ import sys
 import traceback
 from pathlib import Path
 
-from modelyard_instance import shims
-from modelyard_instance.apis import read_config
+from modelyard_instance import openinference, shims
+from modelyard_instance.apis import read_config, response_type
 from modelyard_instance.batching import batcher_for
 from modelyard_instance.environment import work_folder
 from modelyard_instance.forks import die_with
 from modelyard_instance.frames import Channel
-from modelyard_instance.handler import handle
+from modelyard_instance.handler import Answer, accepted, ask
 from modelyard_instance.home import show_package_at_home
 from modelyard_instance.loader import explain, load
 from modelyard_instance.options import options_of
 from modelyard_instance.spec import Spec, read_spec
+from modelyard_instance.streams import send as send_pieces
+from modelyard_instance.streams import wants_events
 
 
 def main() -> int:
@@ -71,7 +73,8 @@ def serve(spec: Spec, sock: socket.socket) -> int:
     shims.install()
     try:
         service = load(spec)
-        batcher = batcher_for(service, options_of(read_config(spec.model_dir)))
+        config = read_config(spec.model_dir)
+        batcher = batcher_for(service, options_of(config))
     except BaseException as error:
         traceback.print_exc()
         return give_up(sock, explain(error, spec.model_dir))
@@ -79,11 +82,17 @@ def serve(spec: Spec, sock: socket.socket) -> int:
     gc.freeze()
     size = 1 if batcher is None else batcher.size
     channel = Channel(sock)
-    channel.send(json.dumps({"event": "ready", "batch": size}).encode(), b"")
+    ready = {"event": "ready", "batch": size, "v2": openinference.described(service)}
+    channel.send(json.dumps(ready).encode(), b"")
     if batcher is None:
+        declared = response_type(config)
         while (frame := channel.receive()) is not None:
-            answer = handle(service, *frame)
-            channel.send(answer.header(), answer.body)
+            answer = ask(service, *frame)
+            if isinstance(answer, Answer):
+                channel.send(answer.header(), answer.body)
+            else:
+                events = wants_events(declared, accepted(frame[0]))
+                send_pieces(channel, answer, events=events)
         return 0
     while frames := channel.receive_many(size):
         channel.send_many([(one.header(), one.body) for one in batcher.answer(frames)])

@@ -96,9 +96,17 @@ async def test_methods_states_and_projects(tmp_path: Path) -> None:
                 assert refused(answer) == (405, "ModelArts.0101")
                 assert answer.headers["allow"] == "POST"
                 assert (await here.predict(S, method=method, token=None)).status == 401
+            # But for metadata and health of the Open Inference Protocol.
+            assert (
+                await here.predict(f"{S}/v2/health/ready", method="GET", body=b"")
+            ).status == 200
+            assert a.seen[-1].path == "/v2/health/ready"
+            assert (await here.predict(f"{S}/v2", method="GET", body=b"", token=None)).status == 401
+            assert (await here.predict(f"{S}/v1", method="GET", body=b"")).status == 405
+            assert (await here.predict(f"{S}/v2/models/m", method="PUT")).status == 405
             assert refused(await here.predict(STOPPED)) == (400, "ModelArts.4203")
             assert refused(await here.predict(EMPTY)) == (503, "ModelArts.4302")
-            assert a.count == 0
+            assert a.count == 1
             foreign = here.tokens.token(OTHER_PROJECT)
             for service_id in (S, STOPPED, EMPTY):
                 assert refused(await here.predict(service_id, token=foreign)) == (

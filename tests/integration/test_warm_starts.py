@@ -21,9 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from modelyard import processes
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity
+from modelyard.runtime import groups
+from modelyard.runtime.limits import Limits, take_away
 from modelyard.runtime.local import LocalRuntime
 from modelyard.runtime.sweep import marked
 from modelyard.runtime.warm import WarmStarts, end_all, zygotes
+from modelyard_instance.confine import read_confinement
 from modelyard_instance.state import start_ticks
 
 TELLTALE = """
@@ -48,6 +51,11 @@ class Telltale(SingleNodeService):
             "random": random.random(), "numpy": float(numpy.random.rand()),
             "threads": threading.active_count(), "tasks": len(os.listdir("/proc/self/task")),
             "fds": fds, "path": sys.path, "argv": sys.argv,
+            "uids": [*os.getresuid(), *os.getresgid()], "home": os.path.exists(HOME),
+            "privileges": [
+                one for one in open("/proc/self/status").read().splitlines()
+                if one.startswith(("Cap", "NoNewPrivs", "Groups"))
+            ],
             "term": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
             "chld": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL,
         }
@@ -63,7 +71,8 @@ class Yard:
         self.sockets.mkdir()
         self.warm = WarmStarts(self.sockets, self.root / "logs")
         self.runtime = LocalRuntime(self.root / "instances", self.root / "logs", warm=self.warm)
-        self.package = write_package(self.root / "package", TELLTALE)
+        script = TELLTALE.replace("HOME", repr(str(self.root / "logs")))
+        self.package = write_package(self.root / "package", script)
 
     def spec(self, name: str, **more: Any) -> InstanceSpec:
         return InstanceSpec(
@@ -234,6 +243,55 @@ async def test_a_model_is_loaded_and_predicts_the_same(yard: Yard) -> None:
     answer = httpx.post(f"http://127.0.0.1:{report.port}/", json={"req_data": rows})
     found = [one["predictresult"] for one in answer.json()["resp_data"]]
     assert found == model.predict(flowers[::10]).tolist()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its processes other users")
+async def test_a_fork_is_shut_in_as_a_plain_start_is(yard: Yard) -> None:
+    run = yard.root / "run"
+    run.mkdir()
+    held = Limits(
+        node=f"{os.getpid():08x}",
+        home=yard.root,
+        instances_dir=yard.root / "instances",
+        run_dir=run,
+        ids=range(60_000, 65_000),
+        pids=64,
+    )
+    found = held.find()
+    yard.runtime = LocalRuntime(
+        yard.root / "instances", yard.root / "logs", warm=yard.warm, limits=held
+    )
+    try:
+        cold = ask(await yard.ready(yard.spec("cold"))).json()
+        await yard.zygote()
+        report = await yard.ready(yard.spec("a", request_timeout_s=20.0))
+        seen = ask(report).json()
+        assert is_forked(report)
+        for name in ("uids", "privileges", "threads", "term", "home"):
+            assert (seen[name] == cold[name]) is (name != "uids"), name
+        assert set(seen["uids"]) <= set(range(60_000, 65_000))
+        plan = read_confinement(yard.root / "instances" / yard.spec("a").instance_id)
+        assert plan is not None
+        assert bool(plan.groups) is bool(found.parents)
+        for group in plan.groups:
+            assert {seen["pid"], report.pid} <= set(groups.pids_in(Path(group)))
+        # Another user's process still dies with its front, also while it computes.
+        with pytest.raises(httpx.TransportError):
+            await asyncio.gather(
+                asyncio.to_thread(ask, report, loop=True), asyncio.to_thread(_kill, report)
+            )
+        wait_for(lambda: not marked(yard.spec("a").instance_id), "the end of all of it")
+    finally:
+        for one in await yard.runtime.list():
+            await yard.runtime.stop(one.instance_id)
+        take_away(run)
+
+
+def _kill(report: InstanceReport) -> None:
+    url = f"http://127.0.0.1:{report.port}/health"
+    wait_for(lambda: httpx.get(url).json()["inflight"] == 1, "the call to be under way")
+    assert report.pid is not None
+    os.kill(report.pid, signal.SIGKILL)
 
 
 async def test_another_runtime_finds_the_zygote_again(yard: Yard) -> None:

@@ -218,6 +218,11 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
     address = f"{names.INFERS}/{traffic.service_id}"
     rightful = _project_is(traffic.project_id)
     conditions = {"headers": [_methods(traffic.methods)], "dynamic_metadata": [rightful]}
+    # The Open Inference Protocol asks for metadata and health by GET.
+    under_v2 = route.HeaderMatcher(
+        name=":path", string_match=string_pb2.StringMatcher(prefix=f"{address}/v2")
+    )
+    asking = {**conditions, "headers": [_methods(("GET",)), under_v2]}
     forward = _forward(traffic, targets, retry_resets)
     predictions: list[Message] = [
         route.Route(
@@ -235,6 +240,7 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
         for match in (
             route.RouteMatch(path=address, **conditions),
             route.RouteMatch(prefix=f"{address}/", **conditions),
+            route.RouteMatch(prefix=f"{address}/", **asking),
         )
     ]
     allowed = ", ".join(sorted(traffic.methods))

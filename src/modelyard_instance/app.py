@@ -10,8 +10,8 @@ import orjson
 
 from modelyard_instance import replies
 from modelyard_instance.apis import normal_url
+from modelyard_instance.exchange import Exchange
 from modelyard_instance.forms import BadForm, FormParser, boundary_of
-from modelyard_instance.http import Exchange
 from modelyard_instance.openinference import Target, error, target_of
 from modelyard_instance.replies import Reply
 from modelyard_instance.spec import Spec

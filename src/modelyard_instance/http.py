@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol, cast
-from urllib.parse import unquote
 
 import httptools
 
 from modelyard_instance import replies
-from modelyard_instance.forms import FormParser
-from modelyard_instance.replies import JSON, Reply
+from modelyard_instance.exchange import Exchange
+from modelyard_instance.replies import JSON
 
 _KEPT = frozenset((b"content-type", b"content-length", b"accept", b"expect", b"x-modelyard-health"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -41,95 +39,6 @@ class Handler(Protocol):
 
     def finished(self, exchange: Exchange) -> None:
         """Called once for each request: its answer is written, or its caller has hung up."""
-
-
-class Exchange:
-    """One request and its answer.
-
-    ``headers``: of the few that matter, names in lower case. ``chunks``, ``form``, ``size`` and
-    ``target`` are the handler's: what it keeps of the body, and whom it is for. ``done``: answered,
-    or its caller is gone. ``flow`` is told False when the caller reads too slowly, True when it has
-    caught up.
-    """
-
-    __slots__ = (
-        "_connection",
-        "chunks",
-        "closing",
-        "done",
-        "flow",
-        "form",
-        "headers",
-        "method",
-        "path",
-        "query",
-        "size",
-        "target",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        method: bytes,
-        url: bytes,
-        headers: dict[bytes, bytes],
-        closing: bool,
-    ) -> None:
-        self._connection = connection
-        self.method = method
-        self.headers = headers
-        self.closing = closing
-        self.chunks: list[bytes] = []
-        self.size = 0
-        self.done = False
-        self.target: object = None
-        self.form: FormParser | None = None
-        self.flow: Callable[[bool], None] | None = None
-        if url == b"/":
-            self.path, self.query = "/", b""
-        else:
-            self.path, self.query = _target(url)
-
-    def answer(self, reply: Reply) -> None:
-        """Send the whole answer; nothing happens when the caller is gone."""
-        if not self.done:
-            self._connection.write(self, reply.status, reply.content_type, reply.body, reply.extra)
-
-    def answer_json(self, body: bytes) -> None:
-        """200 and ``body``: the usual case, without a ``Reply``."""
-        if not self.done:
-            self._connection.write(self, 200, JSON, body, ())
-
-    def begin(self, status: int, content_type: bytes) -> None:
-        """Start an answer in pieces."""
-        if not self.done:
-            self._connection.write_start(self, status, content_type)
-
-    def chunk(self, data: bytes) -> None:
-        """Send one piece."""
-        if not self.done and data:
-            self._connection.write_chunk(self, data)
-
-    def end(self, whole: bool = True) -> None:
-        """End an answer in pieces; not ``whole``: break it off so that the caller notices."""
-        if not self.done:
-            self._connection.write_end(self, whole)
-
-    def cut(self) -> None:
-        """Break the answer off at once, whatever has been sent of it."""
-        if not self.done:
-            self._connection.abort()
-
-
-def _target(url: bytes) -> tuple[str, bytes]:
-    """Path and query of a request target. Raises ``httptools.HttpParserError``."""
-    if url.startswith(b"/"):
-        raw, _, query = url.partition(b"?")
-    else:
-        parsed = httptools.parse_url(url)
-        raw, query = parsed.path or b"/", parsed.query or b""
-    path = raw.decode("latin-1")
-    return (unquote(path) if "%" in path else path), query
 
 
 class Site:

@@ -29,6 +29,7 @@ from modelyard_instance.batching import (
     keeps_nothing,
     rows_apart,
 )
+from modelyard_instance.defaults import OnnxService
 from modelyard_instance.handler import handle
 from modelyard_instance.options import Options, options_of
 from modelyard_instance.rows import Unbatchable, joined, parted
@@ -231,6 +232,23 @@ def test_a_package_that_computes_itself_is_batched_only_when_it_asks() -> None:
     assert batcher_for(whole, Options()) is None
     with pytest.raises(CannotBatch, match="overrides inference"):
         batcher_for(whole, Options(batch=8))
+    with pytest.raises(CannotBatch, match="named tensors"):
+        batcher_for(OnnxService(), Options(batch=8))
+    assert batcher_for(OnnxService(), Options()) is None
+
+
+def test_other_ways_to_predict_are_never_in_a_batch() -> None:
+    class Hooked(Tensors):
+        def batch_inference(self, data: Any) -> Any:
+            return {"hook": data["x"], "calls": len(self.calls)}
+
+    service = Hooked()
+    body = json.dumps({"x": [[1, 2]]}).encode()
+    frames = [(b"", body), (b'{"hook": "batch"}', body), (b"", body), (b'{"v2": "1.0.0"}', body)]
+    answers = Batcher(service, 8, asked=True).answer(frames)
+    assert service.calls == [2]
+    assert json.loads(answers[1].body) == {"hook": [[1, 2]], "calls": 1}
+    assert [one.status for one in answers] == [200, 200, 200, 400]
 
 
 def test_the_options_of_a_package_are_checked() -> None:

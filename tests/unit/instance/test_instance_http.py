@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from modelyard_instance import replies
-from modelyard_instance.http import Connection, Exchange, Site
+from modelyard_instance.exchange import Exchange
+from modelyard_instance.http import Connection, Site
 from modelyard_instance.replies import Reply
 
 HEADERS = b"x-modelyard-instance: i-1\r\n"

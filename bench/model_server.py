@@ -1,8 +1,10 @@
 """What a model server costs beside its model: our instance, its peers, and the floor.
 
-    python bench/model_server.py [--rounds 5] [--seconds 4] [--servers package default flask …]
+    python bench/model_server.py [--rounds 5] [--seconds 4] [--model iris|mlp]
+                                 [--servers package default flask …]
 
-The same scikit-learn classifier everywhere. Each server has one core, ``wrk`` another; they take
+The same model everywhere: a classifier of scikit-learn, or a small perceptron of torch, where that
+is installed. Each server has one core, ``wrk`` another; they take
 turns within each round, so that a noisy machine is noisy for all of them. The floor is the model's
 ``predict`` called in a loop by one process, without any server. Peers are installed at the first
 run (``peers.py``); one that cannot be is named and left out.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -20,26 +23,34 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import peers
+import torch_peers
 from drive import Result, console, median, show_table, wrk
-from peers import SERVERS, PeerMissing, Server
+from peers import PeerMissing, Server
 
 from modelyard.runtime.sweep import end_all, marked
 from ports import free_port
 
+Servers = Mapping[str, Callable[[Path], Server]]
+
 MARK = "MODELYARD_INSTANCE_ID"
-OURS = ("package", "default")
+OURS = ("package", "package-batching", "default")
 _START_LIMIT_S = 120.0
+_IRIS = """
+import joblib
+model = joblib.load(sys.argv[1])
+def predict():
+    model.predict([[5.1, 3.5, 1.4, 0.2]])
+"""
 _FLOOR = """
-import joblib, sys, time
-model = joblib.load(sys.argv[1]); row = [[5.1, 3.5, 1.4, 0.2]]
 end = time.perf_counter() + float(sys.argv[2]); done = 0; took = []; cpu = time.process_time()
 while (now := time.perf_counter()) < end:
-    model.predict(row); done += 1; took.append(time.perf_counter() - now)
+    predict(); done += 1; took.append(time.perf_counter() - now)
 cpu = 1e6 * (time.process_time() - cpu) / done; took.sort()
 middle, last = took[len(took) // 2] * 1e3, took[len(took) * 99 // 100] * 1e3
 print(done / float(sys.argv[2]), middle, last, cpu)
@@ -166,9 +177,19 @@ def take_turn(target: Running, connections: int, seconds: float) -> Run:
 
 
 def floor(model: Path, seconds: float) -> Run:
-    """One process, no server: ``predict`` of one row, again and again."""
+    """One process, no server: the model's prediction of one row, again and again."""
+    code = "import sys, time\n" + (_IRIS if model.suffix == ".joblib" else torch_peers.FLOOR)
     done = subprocess.run(
-        ["taskset", "-c", cores()[0], sys.executable, "-c", _FLOOR, str(model), str(seconds)],
+        [
+            "taskset",
+            "-c",
+            cores()[0],
+            sys.executable,
+            "-c",
+            code + _FLOOR,
+            str(model),
+            str(seconds),
+        ],
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         check=True,
         capture_output=True,
@@ -178,14 +199,16 @@ def floor(model: Path, seconds: float) -> Run:
     return Run(Result(per_second, p50, p99, 0), cpu_us)
 
 
-def start_all(names: list[str], root: Path, parts: contextlib.ExitStack) -> dict[str, Running]:
+def start_all(
+    servers: Servers, names: Sequence[str], root: Path, parts: contextlib.ExitStack
+) -> dict[str, Running]:
     """Every server that can be had here, by the name it was asked for."""
     found = {}
     for name in names:
         folder = root / name
         folder.mkdir()
         try:
-            server = SERVERS[name](folder)
+            server = servers[name](folder)
             found[name] = parts.enter_context(running(server, folder, f"bench-{name}"))
         except (PeerMissing, RuntimeError) as error:
             console.print(f"left out: {error}", style="yellow")
@@ -262,18 +285,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
-    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=list(SERVERS))
+    parser.add_argument("--model", choices=["iris", "mlp"], default="iris")
+    known = sorted({*peers.SERVERS, *torch_peers.SERVERS})
+    parser.add_argument("--servers", nargs="+", choices=known, help="all of the model's")
     options = parser.parse_args()
+    if options.model == "mlp" and importlib.util.find_spec("torch") is None:
+        raise SystemExit("torch is not installed here: only --model iris can be measured")
+    servers = peers.SERVERS if options.model == "iris" else torch_peers.SERVERS
+    names = [one for one in options.servers or servers if one in servers]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.ExitStack() as parts:
-        found = start_all(options.servers, Path(folder), parts)
-        model = next(Path(folder).glob("*/package/model/iris.joblib"), None)
-        if model is None:
-            raise SystemExit("name at least one of ours among --servers: package, default")
+        found = start_all(servers, names, Path(folder), parts)
+        model = Path(folder) / "iris.joblib"
+        if options.model == "iris":
+            peers.train(sys.executable, model)
+        else:
+            model = torch_peers.make(model.with_suffix(".pth"))
         runs = measure(options, found, model)
         memory = {name: memory_mb(target.mark) for name, target in found.items()}
     for connections in options.connections:
         show_table(
-            f"iris, {connections} connection{'s' * (connections > 1)}, one core, "
+            f"{options.model}, {connections} connection{'s' * (connections > 1)}, one core, "
             f"median of {options.rounds} rounds of {options.seconds:g} s",
             _COLUMNS,
             rows_of(runs, found, connections),

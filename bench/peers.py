@@ -30,6 +30,9 @@ _PACKAGES = {
     "flask": ("flask==3.1.*", "gunicorn==23.*", "scikit-learn>=1.5,<2"),
     "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
     "bentoml": ("bentoml==1.4.40", "scikit-learn>=1.5,<2"),
+    "flask-torch": ("flask==3.1.*", "gunicorn==23.*", "torch", "numpy"),
+    "mlserver-torch": ("mlserver==1.7.1", "torch"),
+    "bentoml-torch": ("bentoml==1.4.40", "torch", "numpy"),
 }
 _TRAIN = (
     "import joblib, sys; from sklearn.datasets import load_iris; "
@@ -110,21 +113,27 @@ def train(python: str, path: Path) -> None:
     subprocess.run([python, "-c", _TRAIN, str(path)], check=True, capture_output=True)
 
 
-def _instance(name: str, folder: Path, script: bool) -> Server:
+def _iris(name: str, folder: Path, script: bool) -> Server:
     """An instance of ours: the example's package, or the bare estimator without a script."""
-    package, own = folder / "package", folder / "instance"
+    package = folder / "package"
     shutil.copytree(ROOT / "examples" / "iris-1", package)
-    own.mkdir()
     if not script:
         (package / "model" / "customize_service.py").unlink()
     train(sys.executable, package / "model" / "iris.joblib")
+    return instance(name, folder, "Scikit_Learn", MODELARTS_BODY)
+
+
+def instance(name: str, folder: Path, model_type: str, body: str) -> Server:
+    """An instance of ours of the package in ``folder/package``."""
+    own = folder / "instance"
+    own.mkdir()
     instance_id = f"bench-{folder.name}"
     spec = {
         **dict.fromkeys(("service_id", "project_id", "model_id", "model_name"), "bench"),
         "instance_id": instance_id,
         "model_version": "0.0.1",
-        "model_type": "Scikit_Learn",
-        "package_dir": str(package),
+        "model_type": model_type,
+        "package_dir": str(folder / "package"),
         "log_file": str(folder / "instance.log"),
     }
     (own / "spec.json").write_text(json.dumps(spec))
@@ -133,6 +142,7 @@ def _instance(name: str, folder: Path, script: bool) -> Server:
         name,
         lambda _: command,
         own,
+        body=body,
         env={"MODELYARD_INSTANCE_ID": instance_id},
         state=own / "state.json",
     )
@@ -140,12 +150,12 @@ def _instance(name: str, folder: Path, script: bool) -> Server:
 
 def package_instance(folder: Path) -> Server:
     """Our instance of a package with a script."""
-    return _instance("Modelyard, package", folder, script=True)
+    return _iris("Modelyard, package", folder, script=True)
 
 
 def default_instance(folder: Path) -> Server:
     """Our instance of an estimator without a script."""
-    return _instance("Modelyard, default handler", folder, script=False)
+    return _iris("Modelyard, default handler", folder, script=False)
 
 
 def flask(folder: Path) -> Server:

@@ -18,7 +18,7 @@ from modelyard_instance.http import Connection, Site
 from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import LogStream, RotatingLog
 from modelyard_instance.nursery import Nursery
-from modelyard_instance.options import options_of
+from modelyard_instance.options import Options, options_of
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 from modelyard_instance.state import StateFile, take_lock
 from modelyard_instance.supervisor import Supervisor
@@ -84,8 +84,7 @@ class _Front:
         try:
             config = read_config(self._spec.model_dir)
             apis = apis_of(config)
-            script = (self._spec.model_dir / f"{SCRIPT}.py").is_file()
-            workers = options_of(config).workers_for(self._spec.cpu, script=script)
+            workers = _workers(self._spec, options_of(config))
         except BadConfig as error:
             trouble = str(error)
         self._supervisor = Supervisor(self._spec, self._launcher, self._log, self._tell, workers)
@@ -139,6 +138,14 @@ class _Front:
         self._site.hang_up()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._site.closed.wait(), _PARTING_S)
+
+
+def _workers(spec: Spec, options: Options) -> int:
+    model, script = spec.model_dir, (spec.model_dir / f"{SCRIPT}.py").is_file()
+    files = 0 if script else sum(one.stat().st_size for one in model.rglob("*") if one.is_file())
+    return options.workers_for(
+        spec.cpu, script=script, memory_mb=spec.memory_mb, files_mb=files / 1e6
+    )
 
 
 def _headers(spec: Spec) -> bytes:

@@ -9,7 +9,8 @@
 ``"workers": 2``
     That many processes hold the model and compute at the same time, the instance's cores shared out
     among them. Each costs the model's memory. Without it a package with a script gets one, since it
-    may keep something from one request to the next; one without gets one per whole core, at most 4.
+    may keep something from one request to the next; one without gets one per whole core, at most 4,
+    and no more than its memory has room for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from modelyard_instance.apis import BadConfig
 MOST_WORKERS = 64
 MOST_ROWS = 1024
 _MOST_BY_DEFAULT = 4
+# An interpreter with its engine, in MB; and a model while it is read from its files.
+_EMPTY_MB = 256
+_TIMES_ITS_FILES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,17 @@ class Options:
     batch: int = 0
     workers: int = 0
 
-    def workers_for(self, cpu: float, *, script: bool) -> int:
-        """Processes that hold the model, in an instance of ``cpu`` cores. Pure.
+    def workers_for(
+        self, cpu: float, *, script: bool, memory_mb: float, files_mb: float = 0.0
+    ) -> int:
+        """Processes that hold the model, in an instance of ``cpu`` cores and ``memory_mb``. Pure.
 
-        ``script``: the package brings a class of its own.
+        ``script``: the package brings a class of its own. ``files_mb``: what its files are in MB.
         """
-        return self.workers or (1 if script else max(1, min(_MOST_BY_DEFAULT, int(cpu))))
+        if self.workers or script:
+            return self.workers or 1
+        room = memory_mb / (_EMPTY_MB + _TIMES_ITS_FILES * files_mb)
+        return max(1, min(_MOST_BY_DEFAULT, int(cpu), int(room)))
 
 
 def options_of(config: Mapping[str, object]) -> Options:

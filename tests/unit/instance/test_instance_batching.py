@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -254,10 +255,14 @@ def test_other_ways_to_predict_are_never_in_a_batch() -> None:
 def test_the_options_of_a_package_are_checked() -> None:
     assert options_of({}) == Options()
     assert options_of({"batching": {"max_size": 8}, "workers": 3}) == Options(8, 3)
-    bare = [Options().workers_for(cpu, script=False) for cpu in (0.5, 1, 1.9, 2, 64)]
+    of = partial(Options.workers_for, memory_mb=4096)
+    bare = [of(Options(), cpu, script=False) for cpu in (0.5, 1, 1.9, 2, 64)]
     assert bare == [1, 1, 1, 2, 4]
-    assert Options().workers_for(64, script=True) == 1
-    assert Options(workers=3).workers_for(1, script=True) == 3
+    assert of(Options(), 64, script=True) == 1
+    assert of(Options(workers=3), 1, script=True) == 3
+    # Each has the whole model; what its flavour holds for one, several would break.
+    assert [of(Options(), 4, script=False, files_mb=size) for size in (1, 600, 1500)] == [4, 2, 1]
+    assert of(Options(workers=3), 4, script=False, files_mb=1500) == 3
     for bad in (
         {"batching": 8},
         {"batching": {"size": 8}},

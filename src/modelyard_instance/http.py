@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Protocol, cast
-from urllib.parse import unquote
 
 import httptools
 
 from modelyard_instance import replies
 from modelyard_instance.forms import FormParser
 from modelyard_instance.replies import JSON, Reply
+from modelyard_instance.request_line import STATUS, target_of
 
 _KEPT = frozenset((b"content-type", b"content-length", b"accept", b"expect", b"x-modelyard-health"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LARGE = 1 << 16
-_STATUS = {
-    one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus if one >= 200
-}
 
 
 class Handler(Protocol):
@@ -88,7 +84,7 @@ class Exchange:
         if url == b"/":
             self.path, self.query = "/", b""
         else:
-            self.path, self.query = _target(url)
+            self.path, self.query = target_of(url)
 
     def answer(self, reply: Reply) -> None:
         """Send the whole answer; nothing happens when the caller is gone."""
@@ -121,17 +117,6 @@ class Exchange:
             self._connection.abort()
 
 
-def _target(url: bytes) -> tuple[str, bytes]:
-    """Path and query of a request target. Raises ``httptools.HttpParserError``."""
-    if url.startswith(b"/"):
-        raw, _, query = url.partition(b"?")
-    else:
-        parsed = httptools.parse_url(url)
-        raw, query = parsed.path or b"/", parsed.query or b""
-    path = raw.decode("latin-1")
-    return (unquote(path) if "%" in path else path), query
-
-
 class Site:
     """What the connections of one server share.
 
@@ -145,7 +130,7 @@ class Site:
         self.connections: set[Connection] = set()
         self.closed = asyncio.Event()
         self._common = headers
-        self._usual = _STATUS[200] + b"content-type: " + JSON + b"\r\n" + headers
+        self._usual = STATUS[200] + b"content-type: " + JSON + b"\r\n" + headers
 
     def head(
         self,
@@ -159,7 +144,7 @@ class Site:
         if status == 200 and content_type == JSON and not extra and not last:
             return self._usual
         lines = [
-            _STATUS.get(status, b"HTTP/1.1 %d Unknown\r\n" % status),
+            STATUS.get(status, b"HTTP/1.1 %d Unknown\r\n" % status),
             b"content-type: ",
             content_type,
             b"\r\n",

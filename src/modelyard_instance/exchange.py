@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import unquote
-
-import httptools
 
 from modelyard_instance.forms import FormParser
 from modelyard_instance.replies import JSON, Reply
+from modelyard_instance.request_line import target_of
 
 
 class Line(Protocol):
@@ -83,7 +81,7 @@ class Exchange:
         if url == b"/":
             self.path, self.query = "/", b""
         else:
-            self.path, self.query = _target(url)
+            self.path, self.query = target_of(url)
 
     def answer(self, reply: Reply) -> None:
         """Send the whole answer; nothing happens when the caller is gone."""
@@ -114,14 +112,3 @@ class Exchange:
         """Break the answer off at once, whatever has been sent of it."""
         if not self.done:
             self._line.abort()
-
-
-def _target(url: bytes) -> tuple[str, bytes]:
-    """Path and query of a request target. Raises ``httptools.HttpParserError``."""
-    if url.startswith(b"/"):
-        raw, _, query = url.partition(b"?")
-    else:
-        parsed = httptools.parse_url(url)
-        raw, query = parsed.path or b"/", parsed.query or b""
-    path = raw.decode("latin-1")
-    return (unquote(path) if "%" in path else path), query

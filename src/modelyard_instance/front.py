@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -45,8 +46,21 @@ def run(folder: Path) -> int:
     reserve = Nursery.fork() if nursery.WARM else None
     log = RotatingLog(Path(spec.log_file) if spec.log_file else folder / "instance.log")
     sys.stdout = sys.stderr = LogStream(log)
+    _let_workers_finish()
     uvloop.run(_Front(spec, folder, log, Launcher(spec, folder, reserve)).serve())
     return 0
+
+
+def _let_workers_finish() -> None:
+    """Do not take the core from a worker at each answer, where both share one.
+
+    As a batch process the front still runs at once on an idle core, or when the worker waits; on a
+    busy one it takes several answers at its next turn, which saves half of the changes of process.
+    Workers do not inherit it.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 def _bind() -> socket.socket:

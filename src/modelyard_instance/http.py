@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from http import HTTPStatus
 from typing import Protocol, cast
 
 import httptools
@@ -16,13 +15,11 @@ import httptools
 from modelyard_instance import replies
 from modelyard_instance.exchange import Exchange
 from modelyard_instance.replies import JSON
+from modelyard_instance.request_line import STATUS
 
 _KEPT = frozenset((b"content-type", b"content-length", b"accept", b"expect", b"x-modelyard-health"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LARGE = 1 << 16
-_STATUS = {
-    one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus if one >= 200
-}
 
 
 class Handler(Protocol):
@@ -54,7 +51,7 @@ class Site:
         self.connections: set[Connection] = set()
         self.closed = asyncio.Event()
         self._common = headers
-        self._usual = _STATUS[200] + b"content-type: " + JSON + b"\r\n" + headers
+        self._usual = STATUS[200] + b"content-type: " + JSON + b"\r\n" + headers
 
     def head(
         self,
@@ -68,7 +65,7 @@ class Site:
         if status == 200 and content_type == JSON and not extra and not last:
             return self._usual
         lines = [
-            _STATUS.get(status, b"HTTP/1.1 %d Unknown\r\n" % status),
+            STATUS.get(status, b"HTTP/1.1 %d Unknown\r\n" % status),
             b"content-type: ",
             content_type,
             b"\r\n",

@@ -150,10 +150,12 @@ class DockerApi:
             code = self._client.exec_inspect(made["Id"])["ExitCode"]
             return int(code or 0), output[-300:].decode("utf-8", "replace").strip()
 
-    def follow(self, name: str, since: int) -> tuple[Iterator[bytes], Callable[[], None]]:
+    def output(
+        self, name: str, since: int, follow: bool
+    ) -> tuple[Iterator[bytes], Callable[[], None]]:
         with _faults():
             stream = self._client.logs(
-                name, stream=True, follow=True, timestamps=True, since=since or None
+                name, stream=True, follow=follow, timestamps=True, since=since or None
             )
         return iter(stream), stream.close
 

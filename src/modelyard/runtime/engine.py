@@ -138,13 +138,16 @@ class ContainerEngine:
         """Run a command inside; gives its exit code and the end of its output."""
         return await self._call(lambda api: api.execute(name, words))
 
-    def follow(self, name: str, since: int) -> tuple[Iterator[bytes], Callable[[], None]]:
-        """The output of a container from ``since`` (s since 1970) on, as it comes, and how to end
-        that. Each line begins with its time. Blocks, here and between the pieces.
+    def output(
+        self, name: str, since: int, *, follow: bool
+    ) -> tuple[Iterator[bytes], Callable[[], None]]:
+        """The output of a container from ``since`` (s since 1970) on, and with ``follow`` as it
+        comes; and how to end that. Each line begins with its time. Blocks, here and between the
+        pieces.
 
         Raises ``EngineError``.
         """
-        return self._connected().follow(name, since)
+        return self._connected().output(name, since, follow)
 
     async def _call(self, what: Callable[[DockerApi], T]) -> T:
         def run() -> T:

@@ -29,6 +29,7 @@ _MOST_FILES = 2000
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_BIND, _MS_MOVE, _MS_REC, _MS_PRIVATE = 1 << 12, 1 << 13, 1 << 14, 1 << 18
 _MS_NOSUID, _MS_NODEV = 1 << 1, 1 << 2
+_MNT_DETACH = 1 << 1
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ def _arrange(package: Path) -> None:
     try:
         _build(home, package, aside)
     finally:
-        # Empty again: what was mounted on it has been moved.
+        # Whatever of it has not been moved into place; nothing, unless something failed.
+        ctypes.CDLL(None).umount2(os.fsencode(aside), _MNT_DETACH)
         with contextlib.suppress(OSError):
             aside.rmdir()
 

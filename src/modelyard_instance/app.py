@@ -12,6 +12,7 @@ import orjson
 from modelyard_instance import replies
 from modelyard_instance.apis import normal_url
 from modelyard_instance.forms import BadForm, FormParser, boundary_of
+from modelyard_instance.hooks import BATCH, BATCH_URL
 from modelyard_instance.replies import Reply
 from modelyard_instance.spec import Spec
 from modelyard_instance.state import DRAINING, FAILED, READY
@@ -24,7 +25,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _LEAST_HELD = 64 * 1024 * 1024
-_BATCH = "/batch"
 _POST_ONLY = frozenset({"POST"})
 
 
@@ -111,9 +111,9 @@ class App:
         if methods is None:
             url = normal_url(path)
             methods = self._apis.get(url)
-            if methods is None and url == _BATCH:
+            if methods is None and url == BATCH_URL:
                 # Only the worker knows whether the script has the hook (models.md §4.2).
-                methods, hook = _POST_ONLY, "batch"
+                methods, hook = _POST_ONLY, BATCH
             if methods is None:
                 return replies.unknown_api(path)
         method: str = scope["method"]

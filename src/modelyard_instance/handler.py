@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from modelyard_instance.codec import encode
+from modelyard_instance.hooks import asked_for
 from modelyard_instance.services import SingleNodeService
 from modelyard_instance.shapes import (
     JSON,
@@ -48,34 +47,24 @@ def model_error(error: BaseException, status: int) -> Answer:
     return Answer(encode(content), status)
 
 
-def bad_request(reason: str) -> Answer:
-    """400 ModelArts.4105 (inference.md §1.6)."""
-    message = f"The request body is malformed: {reason}."
-    return Answer(encode({"error_code": "ModelArts.4105", "error_msg": message}), 400)
-
-
-def unknown_api(path: str) -> Answer:
-    """404 ModelArts.4204 (inference.md §1.6)."""
-    message = f"The model has no api {path!r}, and its script no batch_inference."
-    return Answer(encode({"error_code": "ModelArts.4204", "error_msg": message}), 404)
+def bad_request(
+    reason: str, status: int = BadRequest.status, code: str = BadRequest.code
+) -> Answer:
+    """400 ModelArts.4105 unless said otherwise (inference.md §1.6)."""
+    message = f"The request body is malformed: {reason}." if status == 400 else reason
+    return Answer(encode({"error_code": code, "error_msg": message}), status)
 
 
 def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     """Answer one request; whatever the script raises becomes an answer, and goes to the log."""
-    more = json.loads(header) if header else {}
-    predict: Callable[[Any], Any] = service.inference
-    if more.get("hook") == "batch":
-        if not hasattr(service, "batch_inference"):
-            return unknown_api("/batch")
-        predict = service.batch_inference
     try:
-        data, request = request_data(service, more, body)
+        data, request = read(service, header, body)
     except BadRequest as error:
         return bad_request(str(error))
     try:
-        result = predict(data)
+        result = asked_for(service, header)(data)
     except BadRequest as error:
-        return bad_request(str(error))
+        return bad_request(str(error), error.status, error.code)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
@@ -89,10 +78,9 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     return Answer(content, 200, kind)
 
 
-def request_data(
-    service: SingleNodeService, more: Mapping[str, Any], body: bytes
-) -> tuple[object, object]:
+def read(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
     """``data`` for the script, and the parsed request. Raises ``BadRequest``."""
+    more = json.loads(header) if header else {}
     query = more.get("query", {})
     if "parts" in more:
         if service.raw_text:

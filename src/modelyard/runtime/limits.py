@@ -176,7 +176,7 @@ class Limits:
         with self._lock:
             if instance_id in self._taken:
                 return self._taken[instance_id]
-            taken = {*self._taken.values(), *(uid for _, uid in users.owners())}
+            taken = {*self._taken.values(), *users.in_use()}
             uid = users.pick(instance_id, self._ids, taken)
             if uid is None:
                 raise OSError(

@@ -12,9 +12,17 @@ from contextlib import contextmanager
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount, Ulimit
+from requests import ConnectionError as Broken
 from requests import RequestException
 
-from modelyard.runtime.engine import CALLS_AT_ONCE, Container, EngineError, Json, Order
+from modelyard.runtime.engine import (
+    CALLS_AT_ONCE,
+    Container,
+    EngineError,
+    Json,
+    LostError,
+    Order,
+)
 
 _TIMEOUT_S = 60
 _PULL_TIMEOUT_S = 900
@@ -165,6 +173,8 @@ def _faults() -> Iterator[None]:
     """The engine's own words, as our error."""
     try:
         yield
+    except Broken as error:
+        raise LostError(f"the container engine does not answer: {error}"[:1000]) from error
     except (DockerException, RequestException) as error:
         said = error.explanation if isinstance(error, APIError) else None
         raise EngineError(f"the container engine says: {said or error}"[:1000]) from error

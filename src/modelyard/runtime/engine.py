@@ -28,6 +28,10 @@ class EngineError(OSError):
     """The engine refused, failed or did not answer; the text says why."""
 
 
+class LostError(EngineError):
+    """The connection broke; the engine may have been started anew."""
+
+
 class NoEngineError(EngineError):
     """No engine answers on this machine."""
 
@@ -151,7 +155,14 @@ class ContainerEngine:
 
     async def _call(self, what: Callable[[DockerApi], T]) -> T:
         def run() -> T:
-            return what(self._connected())
+            api = self._connected()
+            try:
+                return what(api)
+            except LostError:
+                # Engines that are started on demand end when nobody asks; every call may be made
+                # twice.
+                self._forget(api)
+                return what(self._connected())
 
         return await asyncio.get_running_loop().run_in_executor(self._calls, run)
 
@@ -160,6 +171,11 @@ class ContainerEngine:
             if self._api is None:
                 self._api = self._connect()
             return self._api
+
+    def _forget(self, api: DockerApi) -> None:
+        with self._lock:
+            if self._api is api:
+                self._api = None
 
     def _connect(self) -> DockerApi:
         hosts = [self._host] if self._host else usual_sockets(os.environ)

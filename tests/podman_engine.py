@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -28,6 +29,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from modelyard.processes import alive
+from stack import processes_of
 
 _SERVER = Path(__file__).with_name("images") / "server.py"
 _LEFT_OUT = {
@@ -76,8 +80,18 @@ class Podman:
         self.stop_serving()
         self.command("rm", "--all", "--force", "--time", "0", check=False)
         self.command("rmi", "--all", "--force", check=False)
-        self.command("unmount", "--all", check=False)
+        self._sweep()
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """End what watches over commands that have ended long since, and let go of the store."""
+        for process in processes_of(self.home):
+            if alive(process):
+                os.kill(process.pid, signal.SIGKILL)
+        for line in Path("/proc/mounts").read_text().splitlines():
+            place = line.split()[1]
+            if place.startswith(f"{self.home}/"):
+                subprocess.run(["umount", "--lazy", place], capture_output=True)
 
     def serve(self) -> None:
         """Begin to answer on the socket."""

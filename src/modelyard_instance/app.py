@@ -12,6 +12,7 @@ from modelyard_instance import replies
 from modelyard_instance.apis import normal_url
 from modelyard_instance.exchange import Exchange
 from modelyard_instance.forms import BadForm, FormParser, boundary_of
+from modelyard_instance.hooks import BATCH, BATCH_URL
 from modelyard_instance.openinference import Target, error, target_of
 from modelyard_instance.replies import Reply
 from modelyard_instance.spec import Spec
@@ -19,7 +20,6 @@ from modelyard_instance.state import DRAINING, FAILED, READY
 from modelyard_instance.supervisor import Supervisor
 
 _LEAST_HELD = 64 * 1024 * 1024
-_BATCH = "/batch"
 _EVENTS = b"text/event-stream"
 _POST_ONLY = frozenset((b"POST",))
 
@@ -117,7 +117,7 @@ class App:
         if exchange.target is not None:
             more["v2"] = self._spec.model_version
         elif self._is_batch_hook(exchange.path):
-            more["hook"] = "batch"
+            more["hook"] = BATCH
         return more
 
     def finished(self, exchange: Exchange) -> None:
@@ -136,7 +136,7 @@ class App:
 
     def _is_batch_hook(self, path: str) -> bool:
         apis = self._apis
-        return path not in apis and _BATCH not in apis and normal_url(path) == _BATCH
+        return path not in apis and BATCH_URL not in apis and normal_url(path) == BATCH_URL
 
     def _health(self) -> Reply:
         phase = self.phase

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from modelyard_instance.handler import Answer, finish, handle, request_data, script_error
+from modelyard_instance.handler import Answer, finish, handle, read, script_error
 from modelyard_instance.metrics import MetricsManager
 from modelyard_instance.options import Options
 from modelyard_instance.rows import Unbatchable, joined, number_width, parted
@@ -67,7 +67,7 @@ class Batcher:
             if "hook" in more or "v2" in more:  # another way to predict; computed alone
                 continue
             try:
-                data, requests[place] = request_data(service, more, body)
+                data, requests[place] = read(service, header, body)
                 batch.append((place, service._preprocess(data)))
             except (Exception, SystemExit) as error:
                 answers[place] = script_error(error)

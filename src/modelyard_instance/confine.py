@@ -21,7 +21,7 @@ from pathlib import Path
 
 NAME = "confinement.json"
 
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 # Whoever has to make room in a full machine or group takes a model before its front.
 _OOM_SCORE = 500
 # Where some packages look (models.md §9).
@@ -148,6 +148,9 @@ def _enter_linux(confinement: Confinement, work: Path | None) -> None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+        # A process that changes its user may not read what /proc has of itself, /dev/stdout for
+        # one. A new program may; one that only goes on is told so here. Nobody else is that user.
+        view.prctl(_PR_SET_DUMPABLE, 1)
     view.prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from types import GeneratorType
-from typing import Any
 
 from modelyard_instance import openinference
 from modelyard_instance.codec import encode
+from modelyard_instance.hooks import asked_for
 from modelyard_instance.services import SingleNodeService
 from modelyard_instance.shapes import (
     JSON,
@@ -51,16 +51,12 @@ def model_error(error: BaseException, status: int) -> Answer:
     return Answer(encode(content), status)
 
 
-def bad_request(reason: str) -> Answer:
-    """400 ModelArts.4105 (inference.md §1.6)."""
-    message = f"The request body is malformed: {reason}."
-    return Answer(encode({"error_code": "ModelArts.4105", "error_msg": message}), 400)
-
-
-def unknown_api(path: str) -> Answer:
-    """404 ModelArts.4204 (inference.md §1.6)."""
-    message = f"The model has no api {path!r}, and its script no batch_inference."
-    return Answer(encode({"error_code": "ModelArts.4204", "error_msg": message}), 404)
+def bad_request(
+    reason: str, status: int = BadRequest.status, code: str = BadRequest.code
+) -> Answer:
+    """400 ModelArts.4105 unless said otherwise (inference.md §1.6)."""
+    message = f"The request body is malformed: {reason}." if status == 400 else reason
+    return Answer(encode({"error_code": code, "error_msg": message}), status)
 
 
 def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
@@ -82,17 +78,12 @@ def ask(service: SingleNodeService, header: bytes, body: bytes) -> Answer | Gene
     more = json.loads(header) if header else {}
     if "v2" in more:
         return _tensors(service, body, str(more["v2"]))
-    predict: Callable[[Any], Any] = service.inference
-    if more.get("hook") == "batch":
-        if not hasattr(service, "batch_inference"):
-            return unknown_api("/batch")
-        predict = service.batch_inference
     try:
-        data, request = request_data(service, more, body)
+        data, request = read(service, header, body)
     except BadRequest as error:
         return bad_request(str(error))
     try:
-        result = predict(data)
+        result = asked_for(service, header)(data)
     except (Exception, SystemExit) as error:
         return script_error(error)
     if isinstance(result, GeneratorType):
@@ -103,7 +94,7 @@ def ask(service: SingleNodeService, header: bytes, body: bytes) -> Answer | Gene
 def script_error(error: BaseException) -> Answer:
     """What the script or default handler raised, as an answer (models.md §9) and in the log."""
     if isinstance(error, BadRequest):
-        return bad_request(str(error))
+        return bad_request(str(error), error.status, error.code)
     traceback.print_exc()
     return model_error(error, 400 if isinstance(error, KeyError | TypeError) else 500)
 
@@ -136,10 +127,9 @@ def accepted(header: bytes) -> str:
     return str(json.loads(header).get("accept", "")) if header else ""
 
 
-def request_data(
-    service: SingleNodeService, more: Mapping[str, Any], body: bytes
-) -> tuple[object, object]:
+def read(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
     """``data`` for the script, and the parsed request. Raises ``BadRequest``."""
+    more = json.loads(header) if header else {}
     query = more.get("query", {})
     if "parts" in more:
         if service.raw_text:

@@ -15,7 +15,6 @@ import ctypes
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +29,7 @@ _MOST_FILES = 2000
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_BIND, _MS_MOVE, _MS_REC, _MS_PRIVATE = 1 << 12, 1 << 13, 1 << 14, 1 << 18
 _MS_NOSUID, _MS_NODEV = 1 << 1, 1 << 2
+_MNT_DETACH = 1 << 1
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +93,14 @@ def _arrange(package: Path) -> None:
     home = HOME.resolve(strict=True)
     # Nothing that is mounted from here on reaches the rest of the machine.
     _mount(None, Path("/"), None, _MS_REC | _MS_PRIVATE, None)
-    aside = Path(tempfile.mkdtemp(prefix="modelyard-home-"))
+    # Not by tempfile, whose import takes longer than all of this.
+    aside = Path(os.environ.get("TMPDIR") or "/tmp") / f"modelyard-home-{os.urandom(8).hex()}"  # noqa: S108
+    aside.mkdir(mode=0o700)
     try:
         _build(home, package, aside)
     finally:
-        # Empty again: what was mounted on it has been moved.
+        # Whatever of it has not been moved into place; nothing, unless something failed.
+        ctypes.CDLL(None).umount2(os.fsencode(aside), _MNT_DETACH)
         with contextlib.suppress(OSError):
             aside.rmdir()
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from modelyard_instance.handler import request_data
+from modelyard_instance.handler import read
 from modelyard_instance.home import show_package_at_home
 from modelyard_instance.loader import load
 from modelyard_instance.spec import read_spec
@@ -85,7 +85,7 @@ def main() -> int:
     sys.argv = ["modelyard_instance.rehearse"]
     service = load(spec)
     header, _, body = arguments.request.read_bytes().partition(b"\n")
-    data, _ = request_data(service, json.loads(header), body)
+    data, _ = read(service, header, body)
     found = sorted(set(oddities(service.inference(data))))
     arguments.out.write_text(json.dumps(found), encoding="utf-8")
     return 0

@@ -16,6 +16,16 @@ JSON = "application/json"
 class BadRequest(ValueError):
     """The request cannot become ``data``; the message is for the caller."""
 
+    status = 400
+    code = "ModelArts.4105"
+
+
+class NoSuchApi(BadRequest):
+    """The script has no hook for the url."""
+
+    status = 404
+    code = "ModelArts.4204"
+
 
 class Upload(io.BytesIO):
     """An uploaded file: reads like a file, and knows its name and declared type."""

@@ -44,6 +44,7 @@ def import_image(stack: Stack, address: str, version: str) -> str:
     return model_id
 
 
+@pytest.mark.timeout(900)
 def test_dying_at_each_step(stack: Stack, podman: Podman, images: Images, tmp_path: Path) -> None:
     """An update to another image is carried on: one container is left, and its record is right."""
     models = [import_image(stack, images.make(f"{n}.0.0"), f"{n}.0.0") for n in (1, 2)]

@@ -25,7 +25,7 @@ SLOW = """
             return data
 
         def _inference(self, data):
-            Path(data["mark"]).touch()
+            Path("computing").touch()
             time.sleep(3)
             return {"done": True}
 
@@ -45,19 +45,20 @@ def test_a_prediction_under_way_is_answered(
     package = write_package(tmp_path / "slow", "1.0.0", SLOW)
     model_id = fresh_stack.import_model(package, "slow", "1.0.0")
     service_id = fresh_stack.create_service("slow", {model_id: 100})
-    mark = tmp_path / "computing"
+    # The only place where every instance may write: its current folder.
+    instances = fresh_stack.home / "run" / "instances"
     answers: list[httpx.Response | Exception] = []
 
     def predict() -> None:
         try:
-            answers.append(fresh_stack.predict(service_id, {"mark": str(mark)}))
+            answers.append(fresh_stack.predict(service_id, {"now": True}))
         except httpx.HTTPError as error:
             answers.append(error)
 
     client = threading.Thread(target=predict)
     client.start()
     try:
-        until(mark.exists, 10)
+        until(lambda: list(instances.glob("*/work*/computing")), 10)
         first(fresh_stack)
         fresh_stack.down()
     finally:

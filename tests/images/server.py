@@ -22,6 +22,24 @@ def say(*words):
     print(*words, flush=True)
 
 
+def fork(count):
+    """How many children could be had of so many; they end again."""
+    children = []
+    try:
+        for _ in range(count):
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(60)
+                os._exit(0)
+            children.append(pid)
+    except OSError:
+        pass
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return len(children)
+
+
 async def answer(method, target, headers, body):
     url = urlsplit(target)
     query = {key: values[0] for key, values in parse_qs(url.query).items()}
@@ -36,6 +54,12 @@ async def answer(method, target, headers, body):
         open(query["file"], "w").close()
     if url.path == "/exists":
         return 200, {"exists": os.path.exists(query["file"])}
+    if url.path == "/fork":
+        return 200, {"forked": fork(int(query["count"]))}
+    if url.path == "/flood":
+        for number in range(int(query["mb"])):
+            say((f"{number:04} " + "y" * 1018 + "\n") * 1024)
+            await asyncio.sleep(0.05)
     if url.path == "/eat":
         hoard.append(b"x" * int(query["mb"]) * 1024 * 1024)
     if url.path == "/exit":

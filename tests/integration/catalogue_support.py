@@ -187,3 +187,4 @@ async def catalogue(
         await importer.stop()
     finally:
         await database.close()
+        settings.forget_sockets()

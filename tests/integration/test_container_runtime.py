@@ -225,6 +225,39 @@ async def test_over_its_memory_it_is_ended_and_says_so(yard: Yard) -> None:
     assert gone.message.startswith("out of memory: the container wanted more than its 64 MB")
 
 
+async def test_a_fork_bomb_ends_at_the_limit_of_processes(yard: Yard) -> None:
+    report = await yard.start("forker", memory_mb=2048)
+    forked = (await ask(report, "/fork", count=1100))["forked"]
+    assert 900 < forked < 1024
+    assert (await ask(report))["version"] == "1.0.0"
+
+
+async def test_a_flood_of_words_is_bounded_and_the_log_goes_on(yard: Yard) -> None:
+    """More than the engine keeps and more than the log takes: the last word is there."""
+    report = await yard.start("flooder")
+    await ask(report, "/flood", mb=25)
+
+    async def logged() -> bool:
+        await ask(report, "/say", words="and on it goes")
+        return "and on it goes" in yard.runtime.log_tail("flooder", 3)
+
+    await eventually(logged)
+    files = list((yard.folder / "logs" / "instances" / "service").iterdir())
+    assert sum(file.stat().st_size for file in files) < 16 * 1024 * 1024
+    shown = yard.podman.inspect(container_name(yard.podman, "flooder"))
+    kept = Path(shown["HostConfig"]["LogConfig"]["Path"]).stat().st_size
+    assert kept < 12 * 1024 * 1024
+
+
+async def test_an_engine_that_was_started_anew_is_found_again(yard: Yard) -> None:
+    await yard.start("before")
+    yard.podman.stop_serving()
+    yard.podman.serve()
+    await yard.start("after")
+    await yard.runtime.stop("before")
+    assert await yard.runtime.probe("before") is None
+
+
 async def test_a_drain_waits_for_what_is_under_way(yard: Yard) -> None:
     """The image ends at SIGTERM without regard for its callers: it gets it when none is left."""
     report = await yard.start("drained")

@@ -301,6 +301,19 @@ async def test_groups_of_dead_instances_are_swept_at_the_start(grouped: Yard) ->
     assert [group for group in left if group.exists()] == []
 
 
+async def test_a_copy_of_the_home_ends_nothing_of_ours(grouped: Yard, tmp_path: Path) -> None:
+    runtime = grouped.begin()
+    spec = grouped.spec("original")
+    report = await ready(runtime, spec)
+    copy = Yard(tmp_path / "copy")
+    try:
+        copy.begin()
+        assert (await until(runtime, spec, Phase.READY)).pid == report.pid
+    finally:
+        await copy.end()
+    assert (await until(runtime, spec, Phase.READY)).pid == report.pid
+
+
 async def test_without_control_groups_an_rlimit_holds_the_memory(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -490,6 +490,17 @@ async def test_what_the_doctor_reads_is_kept_with_the_model(yard: Catalogue, me:
     }
 
 
+async def test_a_doctor_that_fails_keeps_no_package_from_being_published(
+    yard: Catalogue, me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RecursionError("too clever a package")
+
+    monkeypatch.setattr("modelyard.packages.importer.examine", broken)
+    model = await me.settled(await me.import_model(**body(yard.package("bucket/clever"))))
+    assert (model["model_status"], model["findings"]) == ("published", [])
+
+
 async def test_runtimes(me: Caller) -> None:
     found = (await me.call("GET", me.url("/ai-engine-runtimes?limit=2&offset=1"))).json()
     assert (found["count"], found["total_count"]) == (2, 12)

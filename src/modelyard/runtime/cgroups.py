@@ -1,8 +1,8 @@
 """Control groups: where ours may lie on this machine, and what is written into them; no effects.
 
-One folder ``modelyard-<node>`` for the platform, below it one per instance. In version 2 that is
-one tree for all controllers, in version 1 one tree each. ``runtime/groups.py`` makes and removes
-them.
+One folder ``modelyard-<node>-<home>`` for the platform, below it one per instance. In version 2
+that is one tree for all controllers, in version 1 one tree each. ``runtime/groups.py`` makes and
+removes them.
 """
 
 from __future__ import annotations

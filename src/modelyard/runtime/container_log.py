@@ -90,11 +90,16 @@ class LogCapture:
 
     def finish(self, timeout_s: float) -> None:
         """Wait until all that an ended container has said is in the log. Blocks."""
+        # Some engines notice an end under a reader only after a while: read what is there instead.
+        self._cut()
         self._thread.join(timeout_s)
 
     def close(self) -> None:
         """Stop copying."""
         self._closing.set()
+        self._cut()
+
+    def _cut(self) -> None:
         if self._end is not None:
             # The socket may be gone with the engine.
             with contextlib.suppress(Exception):
@@ -106,15 +111,15 @@ class LogCapture:
             lives = self._alive()
             # The connection's library has errors of many families; none may end the copying.
             with contextlib.suppress(Exception):
-                self._copy()
+                self._copy(follow=lives)
             if not lives:
                 return
             self._closing.wait(_AGAIN_S if self._alive() else 0)
 
-    def _copy(self) -> None:
+    def _copy(self, *, follow: bool) -> None:
         resume = Resume(self._log_file)
         try:
-            stream, self._end = self._engine.follow(self._name, resume.since)
+            stream, self._end = self._engine.output(self._name, resume.since, follow=follow)
         except EngineError:
             return
         log = RotatingLog(self._log_file)

@@ -12,9 +12,17 @@ from contextlib import contextmanager
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount, Ulimit
+from requests import ConnectionError as Broken
 from requests import RequestException
 
-from modelyard.runtime.engine import CALLS_AT_ONCE, Container, EngineError, Json, Order
+from modelyard.runtime.engine import (
+    CALLS_AT_ONCE,
+    Container,
+    EngineError,
+    Json,
+    LostError,
+    Order,
+)
 
 _TIMEOUT_S = 60
 _PULL_TIMEOUT_S = 900
@@ -150,10 +158,12 @@ class DockerApi:
             code = self._client.exec_inspect(made["Id"])["ExitCode"]
             return int(code or 0), output[-300:].decode("utf-8", "replace").strip()
 
-    def follow(self, name: str, since: int) -> tuple[Iterator[bytes], Callable[[], None]]:
+    def output(
+        self, name: str, since: int, follow: bool
+    ) -> tuple[Iterator[bytes], Callable[[], None]]:
         with _faults():
             stream = self._client.logs(
-                name, stream=True, follow=True, timestamps=True, since=since or None
+                name, stream=True, follow=follow, timestamps=True, since=since or None
             )
         return iter(stream), stream.close
 
@@ -163,6 +173,8 @@ def _faults() -> Iterator[None]:
     """The engine's own words, as our error."""
     try:
         yield
+    except Broken as error:
+        raise LostError(f"the container engine does not answer: {error}"[:1000]) from error
     except (DockerException, RequestException) as error:
         said = error.explanation if isinstance(error, APIError) else None
         raise EngineError(f"the container engine says: {said or error}"[:1000]) from error

@@ -28,6 +28,10 @@ class EngineError(OSError):
     """The engine refused, failed or did not answer; the text says why."""
 
 
+class LostError(EngineError):
+    """The connection broke; the engine may have been started anew."""
+
+
 class NoEngineError(EngineError):
     """No engine answers on this machine."""
 
@@ -138,17 +142,27 @@ class ContainerEngine:
         """Run a command inside; gives its exit code and the end of its output."""
         return await self._call(lambda api: api.execute(name, words))
 
-    def follow(self, name: str, since: int) -> tuple[Iterator[bytes], Callable[[], None]]:
-        """The output of a container from ``since`` (s since 1970) on, as it comes, and how to end
-        that. Each line begins with its time. Blocks, here and between the pieces.
+    def output(
+        self, name: str, since: int, *, follow: bool
+    ) -> tuple[Iterator[bytes], Callable[[], None]]:
+        """The output of a container from ``since`` (s since 1970) on, and with ``follow`` as it
+        comes; and how to end that. Each line begins with its time. Blocks, here and between the
+        pieces.
 
         Raises ``EngineError``.
         """
-        return self._connected().follow(name, since)
+        return self._connected().output(name, since, follow)
 
     async def _call(self, what: Callable[[DockerApi], T]) -> T:
         def run() -> T:
-            return what(self._connected())
+            api = self._connected()
+            try:
+                return what(api)
+            except LostError:
+                # Engines that are started on demand end when nobody asks; every call may be made
+                # twice.
+                self._forget(api)
+                return what(self._connected())
 
         return await asyncio.get_running_loop().run_in_executor(self._calls, run)
 
@@ -157,6 +171,11 @@ class ContainerEngine:
             if self._api is None:
                 self._api = self._connect()
             return self._api
+
+    def _forget(self, api: DockerApi) -> None:
+        with self._lock:
+            if self._api is api:
+                self._api = None
 
     def _connect(self) -> DockerApi:
         hosts = [self._host] if self._host else usual_sockets(os.environ)

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -95,7 +96,8 @@ class Limits:
         pids: int = 512,
         on: bool = True,
     ) -> None:
-        self._name = f"modelyard-{node}"
+        # Of the place as well: a copied home has the same node, and is not to end our instances.
+        self._name = f"modelyard-{node}-{zlib.crc32(os.fsencode(home)):08x}"
         self._home = home
         self._instances_dir = instances_dir
         self._run_dir = run_dir
@@ -174,7 +176,7 @@ class Limits:
         with self._lock:
             if instance_id in self._taken:
                 return self._taken[instance_id]
-            taken = {*self._taken.values(), *(uid for _, uid in users.owners())}
+            taken = {*self._taken.values(), *users.in_use()}
             uid = users.pick(instance_id, self._ids, taken)
             if uid is None:
                 raise OSError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_EAGER_PERIOD_S = 0.25
+_EAGER_PERIOD_S = 0.1
 _EAGER_EXEC_PERIOD_S = 1.0
 
 
@@ -45,7 +45,7 @@ class Check:
 
 # Without a probe of its own, an image is ready when it answers HTTP at all; it has as long for it
 # as the service's deploy timeout says, and it is well as long as it runs.
-_ANSWERS = Check("readiness", period_s=0.25, delay_s=0.0, timeout_s=5.0, any_answer=True)
+_ANSWERS = Check("readiness", period_s=0.1, delay_s=0.0, timeout_s=5.0, any_answer=True)
 
 
 @dataclass(frozen=True, slots=True)

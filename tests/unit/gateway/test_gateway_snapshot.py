@@ -65,6 +65,22 @@ def test_an_instance_more_changes_its_endpoints_alone() -> None:
     assert {key for key in before if before[key] != after[key]} == {(Kind.ENDPOINTS, "s/a")}
 
 
+def test_only_services_with_containers_have_the_gateway_say_who_answered() -> None:
+    plain = traffic(one("a", 50, 1), one("b", 50, 2))
+    routes = next(r for r in snapshot(plain) if r.key.kind is Kind.ROUTES)
+    assert b"x-modelyard-instance" not in routes.payload.value
+    bare = traffic(one("a", 50, 1), replace(one("b", 50, 2), bare=True, tls=True))
+    found = {r.key: r.payload.value for r in snapshot(bare)}
+    told = {key.name: body for key, body in found.items() if key.kind is Kind.ROUTES}
+    assert b"%UPSTREAM_METADATA(modelyard:instance)%" in told["s"]
+    ends = {key.name: body for key, body in found.items() if key.kind is Kind.ENDPOINTS}
+    assert b"version" in ends["s/b"]
+    assert b"version" not in ends["s/a"]
+    clusters = {key.name: body for key, body in found.items() if key.kind is Kind.CLUSTER}
+    assert b"transport_sockets.tls" in clusters["s/b"]
+    assert b"transport_sockets.tls" not in clusters["s/a"]
+
+
 def test_a_changed_cluster_has_its_endpoints_sent_again() -> None:
     plain = traffic(one("a", 100, 1))
     before = versions_of(snapshot(plain))

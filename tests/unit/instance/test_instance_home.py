@@ -31,6 +31,11 @@ if os.environ.get("FORBID"):
     def forbidden(flags):
         raise PermissionError(1, "unshare: Operation not permitted")
     home._unshare = forbidden
+if os.environ.get("BREAK"):
+    import modelyard_instance.home as home
+    def broken(there, here):
+        raise OSError(28, "mount: No space left on device")
+    home._copy_entry = broken
 spec = Spec("i", "s", "p", "m", "n", "0.0.1", "PyTorch", package)
 shown = show_package_at_home(spec) and show_package_at_home(spec)
 home = Path("/home/mind/model")
@@ -98,3 +103,13 @@ def test_where_it_cannot_be_shown_the_log_says_so(package: Path) -> None:
     assert "names /home/mind, which this machine cannot show it" in said
     (package / "customize_service.py").write_text("pass\n")
     assert _look(package, FORBID="1")[1] == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_an_attempt_that_fails_half_way_leaves_nothing(package: Path) -> None:
+    if not os.listdir("/home"):
+        pytest.skip("NOT TESTED: there is nothing in /home")
+    found, said = _look(package, BREAK="1")
+    assert found["shown"] is False
+    assert "No space left" in said
+    assert "mind" not in str(found["home"])

@@ -10,6 +10,7 @@ import pytest
 from modelyard.runtime.users import (
     closed_above,
     hidden_places,
+    in_use,
     interpreter_folders,
     let_others_read,
     missing_capabilities,
@@ -44,6 +45,7 @@ def test_missing_capabilities_are_named() -> None:
 
 def test_our_own_process_has_its_owner() -> None:
     assert (os.getpid(), os.getuid()) in list(owners())
+    assert os.getuid() in in_use()
 
 
 def test_the_home_and_what_bars_the_way_are_hidden() -> None:

@@ -23,7 +23,6 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "packages": ("package_name", "package_version", "restraint"),
 }
 _CONTENT_TYPES = ("application/json", "multipart/form-data")
-_ROWS_ONLY = ("Scikit_Learn", "XGBoost", "Spark_MLlib")
 _NEAR = 0.8
 
 # The first release of each with a build for that Python; older pins cannot be had for it.
@@ -47,8 +46,11 @@ _FIRST: dict[tuple[int, int], dict[str, str]] = {
 }
 
 
-def check_config_text(raw: bytes) -> list[Finding]:
-    """Faults with their line and column, misspellings, content types that cannot be meant."""
+def check_config_text(raw: bytes, raw_text: bool = False) -> list[Finding]:
+    """Faults with their line and column, misspellings, content types that cannot be meant.
+
+    ``raw_text``: the class gets the text of the JSON, and no forms (models.md §4.3).
+    """
     result = parse_config(raw)
     found = [
         Finding("config", Level.ERROR, _field(one.field), one.reason, one.remedy)
@@ -60,7 +62,7 @@ def check_config_text(raw: bytes) -> list[Finding]:
         return found
     if isinstance(document, dict):
         found += _misspelt(document, result.warnings)
-        found += _content_types(document)
+        found += _content_types(document, raw_text)
     return found
 
 
@@ -106,7 +108,7 @@ def _misspelt(document: dict[str, object], warnings: tuple[str, ...]) -> Iterato
                 yield Finding("unknown-key", Level.NOTE, where, says, "Leave it out.")
 
 
-def _content_types(document: dict[str, object]) -> Iterator[Finding]:
+def _content_types(document: dict[str, object], raw_text: bool) -> Iterator[Finding]:
     apis = document.get("apis")
     for i, api in enumerate(apis if isinstance(apis, list) else []):
         for side in ("request", "response"):
@@ -116,11 +118,11 @@ def _content_types(document: dict[str, object]) -> Iterator[Finding]:
             for key, value in one.items():
                 if key.lower() == "content-type" and isinstance(value, str):
                     where = f"{_WHERE}: apis[{i}].{side}.{key}"
-                    yield from _content_type(document, side, where, value, one.get("data"))
+                    yield from _content_type(raw_text, side, where, value, one.get("data"))
 
 
 def _content_type(
-    document: dict[str, object], side: str, where: str, value: str, schema: object
+    raw_text: bool, side: str, where: str, value: str, schema: object
 ) -> Iterator[Finding]:
     # Real-time calls do not enforce it (models.md §9); batch services go by it.
     plain = value.strip().lower()
@@ -133,8 +135,8 @@ def _content_type(
         says = "answers are JSON, not a form"
         yield Finding("content-type", Level.WARNING, where, says, "Write 'application/json'.")
     elif side == "request" and plain == "multipart/form-data":
-        if document.get("model_type") in _ROWS_ONLY:
-            says = f"{document['model_type']} classes take JSON only"
+        if raw_text:
+            says = "the service class takes JSON only"
             yield Finding("content-type", Level.WARNING, where, says, "Write 'application/json'.")
     elif side == "request" and files:
         says = "the schema has a file, which JSON cannot carry"

@@ -7,7 +7,7 @@ from modelyard.packages.doctor.config_checks import check_config_text, check_dep
 from modelyard.packages.doctor.findings import Finding, Level, in_order
 from modelyard.packages.doctor.import_checks import Available, check_imports
 from modelyard.packages.doctor.outdated import check_outdated
-from modelyard.packages.doctor.script_checks import check_script
+from modelyard.packages.doctor.script_checks import check_script, takes_raw_text
 from modelyard.packages.doctor.texts import Package
 from modelyard.packages.documents import DocumentError, parse_json
 from modelyard.packages.engines import Engine, engine_named
@@ -28,9 +28,10 @@ def examine(
     """
     findings: list[Finding] = []
     if package.config is not None:
-        findings += check_config_text(package.config)
         config = config or parse_config(package.config).config
     engine = engine_named(config.model_type) if config else _engine_of(package.config)
+    if package.config is not None:
+        findings += check_config_text(package.config, takes_raw_text(package, engine))
     if engine is not None:
         findings += _layout(package, engine, config_given=package.config is None and bool(config))
     elif package.config is None:
@@ -67,10 +68,12 @@ def _layout(package: Package, engine: Engine, *, config_given: bool) -> list[Fin
     found = [
         Finding("files", Level.ERROR, "model/", one.reason, one.remedy) for one in layout.problems
     ]
-    fix = "Keep one file of weights, or let the script name its own."
-    return found + [
-        Finding("weights", Level.WARNING, "model/", one, fix) for one in layout.warnings
-    ]
+    for one in layout.warnings:
+        several = "found none" not in one and "holds no" not in one
+        fix = "Keep one file of weights." if several else "Put the weights into model/."
+        fix = f"{fix} A script that names its own file may stay as it is."
+        found.append(Finding("weights", Level.WARNING, "model/", one, fix))
+    return found
 
 
 def _unreadable(where: str, line: int, fault: str) -> Finding:

@@ -13,6 +13,8 @@ _BASES = (
     *("SingleNodeService", "PTServingBaseService", "TfServingBaseService", "MXNetBaseService"),
     *("CaffeBaseService", "XgSklServingBaseService", "SparkServingBaseService"),
 )
+_RAW = ("XgSklServingBaseService", "SparkServingBaseService")
+_RAW_ENGINES = ("Scikit_Learn", "XGBoost", "Pickle", "Joblib")
 _HOME = "/home/mind"
 _GPU = ("cuda", "Ascend", "GPU")
 
@@ -31,6 +33,17 @@ def check_script(package: Package, engine: Engine | None) -> list[Finding]:
             found += _paths(source, source.tree)
             found += _devices(source, source.tree)
     return found
+
+
+def takes_raw_text(package: Package, engine: Engine | None) -> bool:
+    """Whether the class gets the raw JSON text: one of machine learning, or its default handler."""
+    if package.script is None:
+        return engine is not None and engine.name in _RAW_ENGINES
+    tree = package.script.tree
+    return tree is not None and any(
+        isinstance(node, ast.ImportFrom) and any(one.name in _RAW for one in node.names)
+        for node in ast.walk(tree)
+    )
 
 
 def _classes(script: Source, tree: ast.Module) -> Iterator[Finding]:

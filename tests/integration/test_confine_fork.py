@@ -1,0 +1,85 @@
+"""A process that only forks and goes on is shut in like one that runs a new program."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.runtime.users import missing_capabilities
+from modelyard_instance.confine import Confinement, enter
+
+UID = 64_321
+
+
+def forked(plan: Confinement, work: Path) -> dict[str, Any]:
+    """What a child of ours finds once it has entered."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(work)
+            enter(plan, work)
+            found = {
+                "uid": os.getresuid(),
+                "gid": os.getresgid(),
+                "groups": os.getgroups(),
+                "score": Path("/proc/self/oom_score_adj").read_text(),
+                "status": Path("/proc/self/status").read_text(),
+                "own": len(list(Path("/proc/self/fd").iterdir())) > 0,
+                "here": str(Path.cwd()),
+                "beside": sorted(os.listdir(work.parent)),
+                "files": Path("/proc/self/limits").read_text(),
+            }
+            os.write(theirs, json.dumps(found).encode())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as words:
+        told = words.read()
+    os.waitpid(child, 0)
+    found: dict[str, Any] = json.loads(told)
+    return found
+
+
+def test_a_fork_that_enters_is_another_user_in_another_view(tmp_path: Path) -> None:
+    missing = missing_capabilities(Path("/proc/self/status").read_text())
+    if os.geteuid() != 0 or missing:
+        pytest.skip(f"NOT ROOT, OR A ROOT WITHOUT {missing}: no users of their own are tested")
+    home = tmp_path / "home"
+    work = home / "work"
+    work.mkdir(parents=True)
+    (home / "secret").write_text("x")
+    (home / "shown").write_text("x")
+    os.chown(work, UID, UID)
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    scratch.chmod(0o1777)
+    plan = Confinement(
+        uid=UID,
+        hidden=(str(home),),
+        shown=(str(home / "shown"),),
+        scratch=str(scratch),
+        processes=32,
+        open_files=64,
+    )
+    found = forked(plan, work)
+    assert found["uid"] == found["gid"] == [UID] * 3
+    assert found["groups"] == []
+    assert found["score"].strip() == "500"
+    assert "NoNewPrivs:\t1" in found["status"]
+    assert "CapEff:\t0000000000000000" in found["status"]
+    assert found["own"], "it may look at itself"
+    assert found["here"] == str(work)
+    assert found["beside"] == ["shown", "work"]
+    limits = {line[:25].strip(): line[25:].split() for line in found["files"].splitlines()}
+    assert limits["Max open files"][:2] == ["64", "64"]
+    assert limits["Max processes"][:2] == ["32", "32"]
+    assert limits["Max core file size"][:2] == ["0", "0"]
+    assert sorted(os.listdir(home)) == ["secret", "shown", "work"], "the machine's own is as it was"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +37,7 @@ from storm import (
     excused,
     kill_one_of_several,
     next_wishes,
+    now_ms,
 )
 
 RATE = 300
@@ -159,8 +162,19 @@ def rest(client: Client, control: Preloaded) -> None:
         surplus = [f"{wanted} instances wanted: {sorted(there)}"] if len(there) != wanted else []
         return surplus + found.leaks(there, found.files)
 
-    until(lambda: left() == [], KEPT_S + 60, lambda: str(left()))
+    until(lambda: left() == [], KEPT_S + 60, lambda: f"{left()}\n{on_record(client)}")
     assert client.look() is not None
+
+
+def on_record(client: Client) -> str:
+    """What the control plane knows of the service, and the last it said."""
+    with closing(sqlite3.connect(client.stack.home / "modelyard.db")) as database:
+        database.row_factory = sqlite3.Row
+        told = [str(dict(row)) for row in database.execute("SELECT * FROM service")]
+        living = "SELECT * FROM instance WHERE ended_at IS NULL"
+        told += [str(dict(row)) for row in database.execute(living)]
+    log = (client.stack.home / "logs" / "control-plane.log").read_text(errors="replace")
+    return "\n".join([f"now {now_ms():.0f}", *told, *log.splitlines()[-30:]])
 
 
 def judge(storm: Storm, client: Client, records: list[Record], calm: float, told: str) -> None:

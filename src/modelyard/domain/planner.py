@@ -35,6 +35,8 @@ from modelyard.domain.starts import (
 POLL_MS = 50
 DRAIN_POLL_MS = 500
 GUARD_POLL_MS = 1_000
+PROBATION_POLL_MS = 250
+"""A worker that breaks down tells nobody; the sooner it is seen, the fewer predictions it costs."""
 KILL_MARGIN_MS = 2_000
 """What a draining instance gets beyond its grace before it is killed."""
 
@@ -221,12 +223,13 @@ def _check_at(
     stages = {i.stage for i in scene.seen.instances}
     if moving or Stage.STARTING in stages or _proves_more(scene, split):
         return scene.now + POLL_MS
-    kept = scene.desired.kept
+    kept, proven_at = scene.desired.kept, scene.proven_at()
     moments = [
         # The runtime says when a process ends; this is only lest it be missed.
         scene.now + DRAIN_POLL_MS if Stage.DRAINING in stages else None,
         waiting_until,
-        scene.proven_at(),
+        proven_at,
+        scene.now + PROBATION_POLL_MS if proven_at is not None else None,
         kept.until if kept and scene.former else None,
         scene.now + GUARD_POLL_MS if scene.guarded else None,
     ]

@@ -184,7 +184,8 @@ class Scene:
         if not self.desired.probation_ms or not version.weight:
             return True
         return any(
-            i.served_at is not None and i.served_at + self.desired.probation_ms <= self.now
+            i.served_at is not None
+            and _steady_since(i, i.served_at) + self.desired.probation_ms <= self.now
             for i in self.own.made(version, Stage.READY)
         )
 
@@ -193,18 +194,27 @@ class Scene:
         if self.desired.live is None or proven_before(version, self.desired):
             return False
         served_at = instance.served_at
-        return served_at is not None and instance.since < served_at + self.desired.probation_ms
+        if served_at is None:
+            return False
+        # When it is noticed, its probation may be over; it has not stood it.
+        return instance.since < served_at + self.desired.probation_ms or not self.proven(version)
 
     def proven_at(self) -> int | None:
         """When (ms) the next version of what serves will have proven itself, if all stays well."""
         serving = self.target if self.flips else self.desired.serving
         ends = [
-            (self.now if i.served_at is None else i.served_at) + self.desired.probation_ms
+            (self.now if i.served_at is None else _steady_since(i, i.served_at))
+            + self.desired.probation_ms
             for v in (serving.versions if serving else ())
             if not self.proven(v)
             for i in self.own.made(v, Stage.READY)
         ]
         return min(ends, default=None)
+
+
+def _steady_since(instance: Instance, served_at: int) -> int:
+    """Since when (ms) a ready instance carries traffic without a break."""
+    return max(instance.since, served_at)
 
 
 def _oldest(instances: Sequence[Instance], count: int) -> list[Instance]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from planner_support import (
     LONG_AGO,
@@ -274,6 +276,24 @@ def test_only_traffic_proves_and_only_while_ready() -> None:
     desired = updated(NEW, WAS, probation_ms=100)
     assert not scene(desired, fresh("i1", "b", slot="a")).proven(NEW.versions[0])
     assert not scene(desired, draining("i1", "b", slot="a")).proven(NEW.versions[0])
+
+
+def test_who_broke_down_begins_anew() -> None:
+    desired = updated(NEW, WAS, probation_ms=100)
+    back = replace(ready("i1", "b", slot="a", served_at=NOW - 500), since=NOW - 99)
+    assert not scene(desired, back).proven(NEW.versions[0])
+    assert scene(running(NEW, NEW, WAS, probation_ms=100), back).proven_at() == NOW + 1
+
+
+@pytest.mark.parametrize("noticed", [50, 150])
+def test_who_breaks_down_has_not_stood_its_probation_however_late_it_is_noticed(
+    noticed: int,
+) -> None:
+    new, desired = NEW.versions[0], running(NEW, NEW, WAS, probation_ms=100)
+    broken = replace(starting("i1", "b", slot="a"), served_at=NOW - 150, since=NOW - 150 + noticed)
+    assert scene(desired, broken).broke_on_probation(new, broken)
+    other = ready("i2", "b", slot="a", served_at=NOW - 200)
+    assert scene(desired, broken, other).broke_on_probation(new, broken) is (noticed < 100)
 
 
 def test_some_need_no_proof() -> None:

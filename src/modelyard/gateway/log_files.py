@@ -145,6 +145,12 @@ def _pieces(file: BinaryIO, offset: int) -> Iterator[tuple[bytes, int]]:
         yield lines + feed, offset
 
 
+def is_past(piece: bytes, moment: int) -> bool:
+    """Whether nothing behind these whole lines can have ended before ``moment`` (ms). Pure."""
+    last = ended_at(piece[piece.rfind(b"\n", 0, -1) + 1 :])
+    return last is not None and last >= moment + SLACK_MS
+
+
 def search_back(path: Path, needle: bytes) -> str | None:
     """The last line that has ``needle``, without its line feed."""
     with opened(path) as files:

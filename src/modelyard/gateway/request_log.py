@@ -56,7 +56,10 @@ class _Reading:
         self.used = time.monotonic()
 
     def read(self, path: Path, until: int) -> Mapping[VersionKey, Tally]:
-        """Count what ended before ``until``, which must not be less than the last time. Blocks."""
+        """Count what ended before ``until``, which must not be less than the last time. Blocks.
+
+        Who asks of a time long ago pays for that time, not for all that has come since.
+        """
         if not self._begun:
             self._position, self.whole = log_files.lines_since(path, self._since)
             self._begun = True
@@ -68,6 +71,8 @@ class _Reading:
             self._position, self.whole = position, self.whole and whole
             for entry in self._lines.entries(piece):
                 self._take(entry)
+            if log_files.is_past(piece, until):
+                break
         return self._counts.tallies()
 
     @property

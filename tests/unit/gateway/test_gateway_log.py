@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.domain.tally import Tally, VersionKey, bucket
-from modelyard.gateway import log_files, request_log
+from modelyard.gateway import log_files, log_lines, request_log
 from modelyard.gateway.log_lines import ended_at, parse
 from modelyard.gateway.names import ClusterName, cluster_name, parse_cluster
 from modelyard.gateway.request_log import RequestLog
@@ -186,6 +186,23 @@ async def test_a_span_in_a_long_log_is_found_without_reading_it_all(files: Files
     assert await files.count(450_000, 460_000) == 1_000
     assert await files.count(290_000, 310_000) == 1_000 + 333
     assert await files.count(0, 600_000) == 10_000 + 30_000
+
+
+async def test_of_a_span_long_ago_what_came_since_is_not_read(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(*(line(1_000 * second) for second in range(100_000)))
+    parsed: list[bytes] = []
+    entry = log_lines._entry
+
+    def counted(*parts: bytes) -> log_lines.Entry:
+        parsed.append(parts[0])
+        return entry(*parts)
+
+    monkeypatch.setattr(log_lines, "_entry", counted)
+    assert await files.count(1_000_000, 1_010_000) == 10
+    assert len(parsed) < 10_000
+    assert await files.count(1_000_000, 90_000_000) == 89_000, "what comes next is not forgotten"
 
 
 async def test_a_request_is_found_in_either_file(files: Files) -> None:

@@ -254,10 +254,8 @@ async def test_show_echoes_what_was_sent_and_tells_what_is_pending(api: Services
         "priority",
         "service_secrets",
         "config[0].pool_name",
-        "config[0].custom_spec.memory",
         "config[0].additional_properties.persistent_volumes",
         "cluster_id",
-        "config[1].custom_spec.memory",
     ]
     plain = await api.created("plain", entry())
     body = (await api.call("GET", f"/services/{plain}")).json()

@@ -20,7 +20,6 @@ _NOT_LENT = "no folder of this machine is lent to a container; its log is what i
 _ONE_NODE = "all instances run on this machine, which is not one of the pool's nodes"
 _ONE_MACHINE = "it is accounted for; the instances run on this machine, as those of every pool do"
 _NOT_ISOLATED = "it is accounted for; every instance sees all accelerators of this machine"
-_NO_CEILING = "it is accounted for; local processes are not held to it"
 _NO_RANK = "no service is pre-empted here: what has no room is refused instead"
 _NO_SECRETS = "there is no secret store to mount from"
 _NO_TOPICS = "there is no notification service; GET …/events tells the same"
@@ -80,8 +79,6 @@ def _of_version(index: int, version: VersionConfig, contained: bool) -> Iterator
         own = version.cluster_id or version.pool_name
         yield Pending(f"{name}.{key}" if own else key, _ONE_MACHINE)
     resources = version.resources
-    if version.custom_spec and not contained:
-        yield Pending(f"{name}.custom_spec.memory", _NO_CEILING)
     if resources.gpu or resources.npu:
         key = "specification"
         if version.custom_spec:

@@ -172,7 +172,6 @@ def test_containers_have_mounts_and_ceilings() -> None:
     here = {item.field for item in pending(ServiceSettings(), [made])}
     there = {item.field for item in pending(ServiceSettings(), [made], {made.model_id})}
     assert here - there == {
-        "config[0].custom_spec.memory",
         "config[0].additional_properties.persistent_volumes",
     }
     assert "config[0].additional_properties.log_volume" in there
@@ -243,7 +242,6 @@ def test_what_is_not_in_force_is_pending_with_its_reason() -> None:
         "additional_properties.smn_notification",
         "additional_properties.log_report_channels",
         "config[1].pool_name",
-        "config[1].custom_spec.memory",
         "config[1].custom_spec.gpu_p4",
         "config[1].additional_properties.persistent_volumes",
         "config[1].additional_properties.log_volume",

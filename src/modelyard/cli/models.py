@@ -237,7 +237,6 @@ def _show_model(model: Document, json: bool) -> None:
             "created": moment(model.number("create_at")) if "create_at" in model else "",
             "description": model.text("description"),
             "environment": _environment(environment),
-            "differs": "; ".join(environment.texts("relaxations")),
             "failed": model.text("failed_reason"),
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +42,7 @@ def footprint(home: Path, living: Collection[str], ours: Collection[int]) -> Foo
     """Look now. ``living``: ids of the instances on record, ``ours``: control plane and such."""
     run = home / "run"
     folders = frozenset(path.name for path in (run / "instances").iterdir())
-    files = frozenset(
-        str(path.relative_to(run))
-        for path in run.rglob("*")
-        if path.parent != run / "instances"
-        and run / "instances" not in path.parents
-        # There is one for each engine as soon as an instance of it was started.
-        and not path.name.startswith("warm-")
-    )
+    files = frozenset(str(path.relative_to(run)) for path in _files(run))
     of_instances = {pid for instance_id in living for pid in marked(instance_id)}
     processes = processes_of(home)
     known = of_instances | set(ours) | set(marked(PLACE))
@@ -62,6 +55,19 @@ def footprint(home: Path, living: Collection[str], ours: Collection[int]) -> Foo
         strangers=frozenset(p.pid for p in processes if p.pid not in known),
         ports=_listening(of_instances | {p.pid for p in processes}),
     )
+
+
+def _files(run: Path) -> Iterator[Path]:
+    for at, folders, names in os.walk(run):
+        here = Path(at)
+        # Not looked into: instances come and go meanwhile.
+        inside = here != run / "instances"
+        # There is one for each engine as soon as an instance of it was started.
+        yield from (
+            here / name for name in (*folders, *names) if inside and not name.startswith("warm-")
+        )
+        if not inside:
+            folders.clear()
 
 
 def _listening(pids: Collection[int]) -> int:

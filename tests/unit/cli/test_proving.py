@@ -233,7 +233,8 @@ def test_the_load_counts_what_it_is_answered() -> None:
     assert counts.sent == counts.ok + counts.failed >= 30
     assert counts.failed == counts.lost == counts.sent // 3 == len(counts.failures)
     assert counts.versions == {"1.0.0": counts.ok}
-    assert counts.failures[0].request_id == "r-3"
+    # Answers of several connections may be counted in another order than they were given.
+    assert all(int(one.request_id.removeprefix("r-")) % 3 == 0 for one in counts.failures)
     assert len(counts.times) == counts.sent
 
 

@@ -225,7 +225,7 @@ class ModelImporter:
             if environment is not None:
                 model.environment = environment.digest
                 differences = [finding.document() for finding in environment.findings]
-                model.findings = [*differences, *model.findings]
+                model.findings = [*model.findings, *differences]
                 warnings += tuple(finding.sentence() for finding in environment.findings)
             for warning in warnings:
                 add_event(session, order.model_id, now, f"{order.label} warning: {warning}.")

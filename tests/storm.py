@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import httpx
@@ -245,10 +247,11 @@ class Killer:
 
 def kill_one_of_several(stack: Stack, service_id: str, chance: random.Random) -> float | None:
     """Kill a ready instance of a version that has another one; gives when (ms)."""
+    serving = _serving(stack, service_id)
     ready: dict[str, list[int]] = {}
     for folder in folders.scan(stack.home / "run" / "instances"):
         state = folder.state()
-        if folder.service_id == service_id and state and state.phase == "ready":
+        if folder.instance_id in serving and state and state.phase == "ready":
             ready.setdefault(folder.model_id, []).append(state.process.pid)
     several = [pids for pids in ready.values() if len(pids) > 1]
     if not several:
@@ -259,6 +262,16 @@ def kill_one_of_several(stack: Stack, service_id: str, chance: random.Random) ->
         return None
     os.kill(victim, signal.SIGKILL)
     return at
+
+
+def _serving(stack: Stack, service_id: str) -> set[str]:
+    """Ids of the instances that carry traffic by the record; others may be on their way out."""
+    query = (
+        "SELECT id FROM instance WHERE service_id = ? AND ended_at IS NULL "
+        "AND stage = 'ready' AND served_at IS NOT NULL"
+    )
+    with closing(sqlite3.connect(stack.home / "modelyard.db")) as database:
+        return {row[0] for row in database.execute(query, (service_id,))}
 
 
 def excused(record: Record, kills_ms: list[float], margin_ms: float = 100) -> bool:

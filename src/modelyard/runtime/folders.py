@@ -82,7 +82,13 @@ class InstanceFolder:
 
     def remove(self) -> None:
         """Take the folder away; the log stays."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        # Under another name first: cut off half-way, nobody would know it for an instance's again.
+        aside = self.path.with_name(f".{self.path.name}.gone")
+        try:
+            self.path.rename(aside)
+        except OSError:
+            aside = self.path
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def is_plain(name: str) -> bool:
@@ -113,8 +119,8 @@ def create(instances_dir: Path, log_file: Path, spec: InstanceSpec) -> InstanceF
 
 
 def forget_unfinished(instances_dir: Path) -> None:
-    """Remove what a launch left that was cut off before its folder had its name."""
-    for aside in instances_dir.glob(".*.new"):
+    """Remove what was left by a launch or a removal that was cut off half-way."""
+    for aside in (*instances_dir.glob(".*.new"), *instances_dir.glob(".*.gone")):
         shutil.rmtree(aside, ignore_errors=True)
 
 

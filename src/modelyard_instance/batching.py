@@ -1,9 +1,10 @@
 """Requests that have queued, computed as one; each is answered as if it had come alone.
 
 Nobody waits: a batch is what came while the last one ran. Without being asked (``options``) that
-is done only where it cannot be told from outside: the base class computes the rows, the model is
-one whose rows do not touch each other, and the package's own hooks keep nothing from one request to
-the next. Whatever goes wrong in a batch, its requests are computed again one by one.
+is done only where it cannot be told from outside: the base class computes the rows, or a method
+that does just the same (``idioms``), the model is one whose rows do not touch each other, and the
+package's own hooks keep nothing from one request to the next. Whatever goes wrong in a batch, its
+requests are computed again one by one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from modelyard_instance.handler import Answer, finish, handle, read, script_error
+from modelyard_instance.idioms import only_predicts
 from modelyard_instance.metrics import MetricsManager
 from modelyard_instance.options import Options
 from modelyard_instance.rows import Unbatchable, joined, number_width, parted
@@ -129,7 +131,10 @@ def batcher_for(service: SingleNodeService, options: Options) -> Batcher | None:
         return Batcher(service, options.batch, asked=True) if options.batch > 1 else None
     if whole or not isinstance(service, XgSklServingBaseService):
         return None
-    if kind._inference is not XgSklServingBaseService._inference or service.model is None:
+    own = kind._inference is not XgSklServingBaseService._inference
+    if own and not (only_predicts(kind._inference) and "model" in vars(service)):
+        return None
+    if service.model is None:
         return None
     if not rows_apart(service.model) or not keeps_nothing(service):
         return None

@@ -238,6 +238,41 @@ def test_a_package_that_computes_itself_is_batched_only_when_it_asks() -> None:
     assert batcher_for(OnnxService(), Options()) is None
 
 
+@pytest.mark.parametrize(
+    ("source", "plain"),
+    [
+        ("return self.model.predict(data)", True),
+        ('"""Predicts."""\n    return self.model.predict(data)', True),
+        ("result = self.model.predict(data)\n    return result", True),
+        ("return self.model.predict(np.array(data))", True),
+        ("data = np.asarray(data)\n    found = self.model.predict(data)\n    return found", True),
+        ("return self.model.predict_proba(data)", False),
+        ("return self.other.predict(data)", False),
+        ("return self.model.predict(fake.array(data))", False),
+        ("return self.model.predict(np.zeros(data))", False),
+        ("return self.model.predict(data)[:1]", False),
+        ("yield self.model.predict(data)", False),
+        ("self.last = data\n    return self.model.predict(data)", False),
+    ],
+)
+def test_a_method_that_only_predicts_is_as_good_as_the_base_class_s(
+    source: str, plain: bool
+) -> None:
+    service = written(
+        f"import numpy as np\nfake = np.random\ndef _inference(self, data):\n    {source}"
+    )
+    assert isinstance(service, XgSklServingBaseService)
+    vars(sys.modules["batching_script"]).update(np=np, fake=json)
+    assert batcher_for(service, Options()) is None  # no model of its own yet
+    service.model = LogisticRegression().fit(X, Y)
+    batcher = batcher_for(service, Options())
+    assert (batcher is not None) is plain
+    if batcher is not None:
+        rows = [X[n : n + 1 + n % 3].tolist() for n in range(0, 120, 7)]
+        frames = [(b"", json.dumps({"data": {"req_data": one}}).encode()) for one in rows]
+        assert batcher.answer(frames) == [handle(service, *frame) for frame in frames]
+
+
 def test_other_ways_to_predict_are_never_in_a_batch() -> None:
     class Hooked(Tensors):
         def batch_inference(self, data: Any) -> Any:

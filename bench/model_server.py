@@ -39,7 +39,7 @@ from ports import free_port
 Servers = Mapping[str, Callable[[Path], Server]]
 
 MARK = "MODELYARD_INSTANCE_ID"
-OURS = ("package", "package-batching", "default")
+OURS = ("package", "package-batching", "package-one-by-one", "default")
 _START_LIMIT_S = 120.0
 _IRIS = """
 import joblib

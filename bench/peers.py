@@ -113,12 +113,22 @@ def train(python: str, path: Path) -> None:
     subprocess.run([python, "-c", _TRAIN, str(path)], check=True, capture_output=True)
 
 
-def _iris(name: str, folder: Path, script: bool) -> Server:
-    """An instance of ours: the example's package, or the bare estimator without a script."""
+def _iris(name: str, folder: Path, *, script: bool, remembers: bool = False) -> Server:
+    """An instance of ours: the example's package, or the bare estimator without a script.
+
+    One that ``remembers`` keeps state between its hooks, so its requests must be computed one by
+    one.
+    """
     package = folder / "package"
     shutil.copytree(ROOT / "examples" / "iris-1", package)
+    source = package / "model" / "customize_service.py"
     if not script:
-        (package / "model" / "customize_service.py").unlink()
+        source.unlink()
+    elif remembers:
+        plain = "return self.model.predict(data)"
+        source.write_text(
+            source.read_text().replace(plain, f"self.rows = len(data)\n        {plain}")
+        )
     train(sys.executable, package / "model" / "iris.joblib")
     return instance(name, folder, "Scikit_Learn", MODELARTS_BODY)
 
@@ -151,6 +161,11 @@ def instance(name: str, folder: Path, model_type: str, body: str) -> Server:
 def package_instance(folder: Path) -> Server:
     """Our instance of a package with a script."""
     return _iris("Modelyard, package", folder, script=True)
+
+
+def one_by_one_instance(folder: Path) -> Server:
+    """Our instance of a package that cannot be batched."""
+    return _iris("Modelyard, package, one by one", folder, script=True, remembers=True)
 
 
 def default_instance(folder: Path) -> Server:
@@ -247,6 +262,7 @@ def _bentoml(name: str, folder: Path, *, batchable: bool) -> Server:
 
 SERVERS: dict[str, Callable[[Path], Server]] = {
     "package": package_instance,
+    "package-one-by-one": one_by_one_instance,
     "default": default_instance,
     "mlserver": mlserver,
     "mlserver-batching": mlserver_batching,

@@ -6,7 +6,6 @@ here is the token's project, the method, and whether the service serves.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -18,7 +17,7 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.router.cluster_specifiers.lua.v3 import lua_pb2
-from envoy.type.matcher.v3 import metadata_pb2, regex_pb2, string_pb2, value_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2, value_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -27,6 +26,13 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value, UInt64Value
 from modelyard.domain.traffic import LoadBalancerPolicy, ServiceTraffic, VersionTraffic
 from modelyard.gateway import names
 from modelyard.gateway.clusters import duration, packed
+from modelyard.gateway.route_parts import (
+    error_answer,
+    project_is,
+    refusal,
+    set_header,
+    token_project,
+)
 from modelyard.gateway.split import Weighted, lua_program
 
 _OTHER_HOST = "envoy.retry_host_predicates.previous_hosts"
@@ -41,47 +47,6 @@ _SECRET_HEADERS = (
     names.SHADOW_HEADER,
 )
 _CONTROL_PLANE_TIMEOUT_S = 300.0
-
-
-def _token_project(value: Message) -> Message:
-    """Matches requests whose verified token has a claim ``project.id`` like ``value``."""
-    path = [
-        metadata_pb2.MetadataMatcher.PathSegment(key=key) for key in (names.CLAIMS, "project", "id")
-    ]
-    matcher: Message = metadata_pb2.MetadataMatcher(filter=names.JWT_FILTER, path=path, value=value)
-    return matcher
-
-
-def _project_is(project_id: str) -> Message:
-    exactly = string_pb2.StringMatcher(exact=project_id)
-    return _token_project(value_pb2.ValueMatcher(string_match=exactly))
-
-
-def _answer(status: int, code: str, message: str) -> Message:
-    """A direct response in the API's error shape (iam.md §5)."""
-    body = json.dumps({"error_code": f"ModelArts.{code}", "error_msg": message})
-    response: Message = route.DirectResponseAction(
-        status=status, body=base_pb2.DataSource(inline_string=body)
-    )
-    return response
-
-
-def _set_header(name: str, value: str) -> Message:
-    header: Message = base_pb2.HeaderValueOption(
-        header=base_pb2.HeaderValue(key=name, value=value),
-        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-    )
-    return header
-
-
-_JSON = _set_header("content-type", "application/json")
-
-
-def _refusal(name: str, match: Message, answer: Message, *headers: Message) -> Message:
-    result: Message = route.Route(
-        name=name, match=match, direct_response=answer, response_headers_to_add=[_JSON, *headers]
-    )
-    return result
 
 
 @cache
@@ -134,7 +99,7 @@ def _mirrors(traffic: ServiceTraffic) -> list[Message]:
 
     A copy is sent once and not repeated; what becomes of it, the prediction does not notice.
     """
-    mark = mutation_rules_pb2.HeaderMutation(append=_set_header(names.SHADOW_HEADER, "1"))
+    mark = mutation_rules_pb2.HeaderMutation(append=set_header(names.SHADOW_HEADER, "1"))
     return [
         route.RouteAction.RequestMirrorPolicy(
             cluster=version_cluster_name(traffic.service_id, version),
@@ -170,7 +135,7 @@ def _tells(traffic: ServiceTraffic) -> list[Message]:
         return []
     told = ((names.VERSION_HEADER, names.VERSION), (names.INSTANCE_HEADER, names.INSTANCE))
     return [
-        _set_header(header, f"%UPSTREAM_METADATA({names.ENDPOINT_METADATA}:{key})%")
+        set_header(header, f"%UPSTREAM_METADATA({names.ENDPOINT_METADATA}:{key})%")
         for header, key in told
     ]
 
@@ -216,7 +181,7 @@ def _methods(methods: Sequence[str]) -> Message:
 
 def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> list[Message]:
     address = f"{names.INFERS}/{traffic.service_id}"
-    rightful = _project_is(traffic.project_id)
+    rightful = project_is(traffic.project_id)
     conditions = {"headers": [_methods(traffic.methods)], "dynamic_metadata": [rightful]}
     # The Open Inference Protocol asks for metadata and health by GET.
     under_v2 = route.HeaderMatcher(
@@ -224,19 +189,8 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
     )
     asking = {**conditions, "headers": [_methods(("GET",)), under_v2]}
     forward = _forward(traffic, targets, retry_resets)
-    predictions: list[Message] = [
-        route.Route(
-            name=names.PREDICT,
-            match=match,
-            route=forward,
-            request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS, *_SECRET_HEADERS],
-            response_headers_to_add=[
-                _set_header(names.REVISION_HEADER, _revision(traffic)),
-                *_tells(traffic),
-            ],
-            response_headers_to_remove=[names.NOT_COMPUTED_HEADER],
-            request_body_buffer_limit=UInt64Value(value=traffic.body_limit),
-        )
+    predictions = [
+        _prediction(traffic, match, forward)
         for match in (
             route.RouteMatch(path=address, **conditions),
             route.RouteMatch(prefix=f"{address}/", **conditions),
@@ -244,13 +198,29 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
         )
     ]
     allowed = ", ".join(sorted(traffic.methods))
-    wrong_method = _refusal(
+    wrong_method = refusal(
         "method",
         route.RouteMatch(prefix="/", dynamic_metadata=[rightful]),
-        _answer(405, "0101", f"Method Not Allowed. This service answers to {allowed}."),
-        _set_header("allow", allowed),
+        error_answer(405, "0101", f"Method Not Allowed. This service answers to {allowed}."),
+        set_header("allow", allowed),
     )
     return [*predictions, wrong_method]
+
+
+def _prediction(traffic: ServiceTraffic, match: Message, forward: Message) -> Message:
+    result: Message = route.Route(
+        name=names.PREDICT,
+        match=match,
+        route=forward,
+        request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS, *_SECRET_HEADERS],
+        response_headers_to_add=[
+            set_header(names.REVISION_HEADER, _revision(traffic)),
+            *_tells(traffic),
+        ],
+        response_headers_to_remove=[names.NOT_COMPUTED_HEADER],
+        request_body_buffer_limit=UInt64Value(value=traffic.body_limit),
+    )
+    return result
 
 
 def _idle(traffic: ServiceTraffic) -> list[Message]:
@@ -259,28 +229,28 @@ def _idle(traffic: ServiceTraffic) -> list[Message]:
     if traffic.serving:
         name = f"{names.UNSERVED}{traffic.service_id}"
         message = f"Service {traffic.service_id} has no model version that carries traffic."
-        answer = _answer(503, "4302", message)
+        answer = error_answer(503, "4302", message)
     else:
         message = f"Service {traffic.service_id} is not running. Start it, then try again."
-        answer = _answer(400, "4203", message)
-    match = route.RouteMatch(prefix="/", dynamic_metadata=[_project_is(traffic.project_id)])
-    return [_refusal(name, match, answer)]
+        answer = error_answer(400, "4203", message)
+    match = route.RouteMatch(prefix="/", dynamic_metadata=[project_is(traffic.project_id)])
+    return [refusal(name, match, answer)]
 
 
 @cache
 def _strangers() -> tuple[Message, ...]:
     """Answers to tokens of another project, and to those of none (iam.md §5)."""
-    some_project = _token_project(value_pb2.ValueMatcher(present_match=True))
+    some_project = token_project(value_pb2.ValueMatcher(present_match=True))
     return (
-        _refusal(
+        refusal(
             "foreign",
             route.RouteMatch(prefix="/", dynamic_metadata=[some_project]),
-            _answer(403, "0210", "The token belongs to another project than the service."),
+            error_answer(403, "0210", "The token belongs to another project than the service."),
         ),
-        _refusal(
+        refusal(
             "projectless",
             route.RouteMatch(prefix="/"),
-            _answer(401, "0212", "The token has no project. Ask for one with scope.project."),
+            error_answer(401, "0212", "The token has no project. Ask for one with scope.project."),
         ),
     )
 
@@ -319,7 +289,9 @@ def service_routes(traffic: ServiceTraffic, retry_resets: bool) -> Message:
 
 def control_plane_routes() -> Message:
     """Everything that is not the address of a service, to the control plane."""
-    missing = _answer(400, "4201", f"The URL names no service. Call {names.INFERS}/{{service_id}}.")
+    missing = error_answer(
+        400, "4201", f"The URL names no service. Call {names.INFERS}/{{service_id}}."
+    )
     retry = route.RetryPolicy(
         retry_on="connect-failure",
         num_retries=UInt32Value(value=5),
@@ -345,8 +317,8 @@ def control_plane_routes() -> Message:
                 name=names.CONTROL_PLANE,
                 domains=["*"],
                 routes=[
-                    _refusal("nameless", route.RouteMatch(path=names.INFERS), missing),
-                    _refusal("nameless", route.RouteMatch(path=f"{names.INFERS}/"), missing),
+                    refusal("nameless", route.RouteMatch(path=names.INFERS), missing),
+                    refusal("nameless", route.RouteMatch(path=f"{names.INFERS}/"), missing),
                     forward,
                 ],
                 typed_per_filter_config={

@@ -15,11 +15,12 @@ import uvloop
 from modelyard_instance import nursery
 from modelyard_instance.apis import SCRIPT, BadConfig, apis_of, read_config
 from modelyard_instance.app import App
-from modelyard_instance.http import Connection, Site
+from modelyard_instance.http import Connection
 from modelyard_instance.launcher import Launcher
 from modelyard_instance.logs import LogStream, RotatingLog
 from modelyard_instance.nursery import Nursery
 from modelyard_instance.options import Options, options_of
+from modelyard_instance.site import Site
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 from modelyard_instance.state import StateFile, take_lock
 from modelyard_instance.supervisor import Supervisor

@@ -8,95 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from modelyard_instance import replies
 from modelyard_instance.exchange import Exchange
-from modelyard_instance.replies import JSON
-from modelyard_instance.request_line import STATUS
+from modelyard_instance.site import Site
 
 _KEPT = frozenset((b"content-type", b"content-length", b"accept", b"expect", b"x-modelyard-health"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LARGE = 1 << 16
-
-
-class Handler(Protocol):
-    """What becomes of requests; all calls come from the event loop, none may block."""
-
-    def arrived(self, exchange: Exchange) -> None:
-        """The headers are there. May answer at once; the body is swallowed then."""
-
-    def body(self, exchange: Exchange, chunk: bytes) -> None:
-        """A piece of the body of a request that has no answer yet."""
-
-    def complete(self, exchange: Exchange) -> None:
-        """The body is whole. The answer may come later, from elsewhere."""
-
-    def finished(self, exchange: Exchange) -> None:
-        """Called once for each request: its answer is written, or its caller has hung up."""
-
-
-class Site:
-    """What the connections of one server share.
-
-    ``headers``: lines that go on every answer. ``draining``: each connection ends with its next
-    answer. ``closed``: set when, after ``hang_up``, no connection is left.
-    """
-
-    def __init__(self, handler: Handler, headers: bytes) -> None:
-        self.handler = handler
-        self.draining = False
-        self.connections: set[Connection] = set()
-        self.closed = asyncio.Event()
-        self._common = headers
-        self._usual = STATUS[200] + b"content-type: " + JSON + b"\r\n" + headers
-
-    def head(
-        self,
-        status: int,
-        content_type: bytes,
-        extra: tuple[tuple[bytes, bytes], ...],
-        *,
-        last: bool,
-    ) -> bytes:
-        """Status line and headers, up to the one that tells the length."""
-        if status == 200 and content_type == JSON and not extra and not last:
-            return self._usual
-        lines = [
-            STATUS.get(status, b"HTTP/1.1 %d Unknown\r\n" % status),
-            b"content-type: ",
-            content_type,
-            b"\r\n",
-            self._common,
-        ]
-        for name, value in extra:
-            lines += (name, b": ", value, b"\r\n")
-        if last:
-            lines.append(b"connection: close\r\n")
-        return b"".join(lines)
-
-    def hang_up(self) -> None:
-        """Close every connection, now or behind its answer."""
-        self.draining = True
-        self.closed.clear()
-        for connection in list(self.connections):
-            connection.hang_up()
-        if not self.connections:
-            self.closed.set()
-
-    def left(self, connection: Connection) -> None:
-        """``connection`` is closed."""
-        self.connections.discard(connection)
-        if self.draining and not self.connections:
-            self.closed.set()
-
-    def close_idle(self, before: float) -> None:
-        """End the connections that nobody has used since ``before`` (loop time)."""
-        for connection in list(self.connections):
-            if connection.idle_since is not None and connection.idle_since < before:
-                connection.hang_up()
 
 
 class Connection(asyncio.Protocol):

@@ -249,8 +249,15 @@ PROPERTY_ROWS = (
     ),
     Row(
         ("additional_properties", "websocket_upgrade"),
-        good=(ABSENT, None, "", False, "false"),
-        bad=(True, "true", "yes", 0, 1, [], {}),
+        good=(ABSENT, None, "", False, "false", True, "true"),
+        bad=("yes", 0, 1, [], {}),
+    ),
+    Row(
+        ("additional_properties", "websocket_upgrade"),
+        good=(ABSENT, None, "", True, "true"),
+        bad=(False, "false", "yes", 0, 1),
+        calls=("PUT",),
+        present=Present(additional_properties={"websocket_upgrade": True}),
     ),
     Row(
         ("additional_properties", "rollout"),

@@ -13,6 +13,7 @@ from modelyard.domain.requests import Facts, Secret
 from modelyard.domain.rollout import Rollout
 from modelyard.domain.rollout_fields import read_rollout
 from modelyard.domain.volumes import Mount, judge_mounts, read_path
+from modelyard.domain.websocket_upgrade import keep_websockets
 
 EVENT_IDS = (1, 3, 7, 11)
 """Failed, running, concerning, pending."""
@@ -25,7 +26,10 @@ _CHANNELS = "log_report_channels"
 def read_service_properties(
     fields: Fields, facts: Facts
 ) -> tuple[JsonObject | None, Rollout | None]:
-    """The map as it was sent, and the rollout that it asks for; both None when it is absent."""
+    """The map to be stored, and the rollout that it asks for; both None when it is absent.
+
+    The map is as it was sent, but for a ``websocket_upgrade`` that it leaves out and that stays on.
+    """
     properties = fields.mapping("additional_properties")
     if properties is None:
         return None, None
@@ -33,8 +37,9 @@ def read_service_properties(
     known = Fields(properties | unpacked, fields.name("additional_properties"), fields.problems)
     _judge_notifications(known)
     _judge_channels(known)
-    _judge_unchanged(known, facts.present.additional_properties or {})
-    _judge_websocket(known)
+    present = facts.present.additional_properties or {}
+    _judge_unchanged(known, present)
+    kept = keep_websockets(known, present)
     rollout = read_rollout(
         properties.get("rollout"),
         known.name("rollout"),
@@ -42,7 +47,7 @@ def read_service_properties(
         facts.checks,
         counted=facts.counted,
     )
-    return properties, rollout
+    return properties | kept, rollout
 
 
 def _unpacked(value: object) -> object:
@@ -103,17 +108,6 @@ def _judge_unchanged(properties: Fields, present: JsonObject) -> None:
             "cannot be changed once enabled",
             "Send it in this map as it was.",
         )
-
-
-def _judge_websocket(properties: Fields) -> None:
-    value = properties.body.get("websocket_upgrade")
-    if value in (None, "", "false") or value is False:
-        return
-    reason, remedy = f"{shown(value)} is not true or false", "Send false or leave it out."
-    if value is True or value == "true":
-        reason = "is not supported for this kind of model"
-        remedy = "Leave it out or send false."
-    properties.problems.invalid(properties.name("websocket_upgrade"), reason, remedy)
 
 
 def read_secrets(fields: Fields) -> tuple[Secret, ...] | None:

@@ -13,6 +13,7 @@ from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import Stage
 from modelyard.domain.pending import Pending, ServiceSettings, pending
 from modelyard.domain.traffic import LoadBalancerPolicy
+from modelyard.domain.websocket_upgrade import takes_websockets
 from modelyard.iam.claims import Claims
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
@@ -35,7 +36,6 @@ class Details:
 
 def service_summary(service: Service, claims: Claims, counts: Counts) -> Json:
     """An element of the list (services.md §9.1)."""
-    invocations, failures = _totals(service.id, counts)
     body: Json = {
         "service_id": service.id,
         "service_name": service.name,
@@ -49,8 +49,7 @@ def service_summary(service: Service, claims: Claims, counts: Counts) -> Json:
         "publish_at": service.publish_at,
         "transition_at": service.transition_at,
         "operation_time": service.operation_time,
-        "invocation_times": invocations,
-        "failed_times": failures,
+        **_counters(service, _totals(service.id, counts)),
         "is_shared": False,
         "shared_count": 0,
         "is_free": False,
@@ -111,15 +110,21 @@ def _pending(details: Details) -> Sequence[Pending]:
 
 
 def _version(details: Details, version: VersionConfig) -> Json:
-    invocations, failures = details.counts.get((details.service.id, version.model_id), (0, 0))
+    counted = details.counts.get((details.service.id, version.model_id), (0, 0))
     return config_item(version, details.models.get(version.model_id)) | {
         "source_type": "",
         "status": _version_status(version, details.instances),
         "scaling": False,
         "support_debug": False,
-        "invocation_times": invocations,
-        "failed_times": failures,
+        **_counters(details.service, counted),
     }
+
+
+def _counters(service: Service, counted: tuple[int, int]) -> Json:
+    """Predictions and failures; not shown where most come by WebSocket (services.md §9.3)."""
+    if takes_websockets(service.additional_properties):
+        return {}
+    return {"invocation_times": counted[0], "failed_times": counted[1]}
 
 
 def config_item(version: VersionConfig, model: Model | None) -> Json:

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     token_lifetime: int = Field(default=24 * 3600, ge=1, description="life of a token")
     prediction_timeout: float = Field(default=40.0, gt=0, description="longest prediction")
     prediction_body_limit: int = Field(default=12 * 1024 * 1024, ge=1)
+    websocket_idle_timeout: float = Field(
+        default=600.0, gt=0, description="how long a WebSocket may be silent before it is ended"
+    )
     retry_resets: bool = Field(
         default=True,
         description="repeat a prediction whose instance vanished before it answered a byte",

@@ -8,6 +8,7 @@ from modelyard.domain.traffic import (
     ServiceTraffic,
     VersionTraffic,
 )
+from modelyard.domain.websocket_upgrade import takes_websockets
 from modelyard.settings import Settings
 from modelyard.store.state import ServiceState
 
@@ -15,6 +16,8 @@ _INSTANCE_FIRST_S = 0.5
 """The instance ends a prediction that takes too long, and says why. With the same limit the gateway
 would now and then cut that very answer off between its head and its body.
 """
+
+_BEYOND_PREDICTION_S = 10.0
 
 
 def traffic_of(
@@ -37,6 +40,7 @@ def traffic_of(
         timeout_s=settings.prediction_timeout + _INSTANCE_FIRST_S,
         body_limit=settings.prediction_body_limit,
         methods=_methods(state),
+        websocket_idle_s=_websocket_idle_s(state, settings),
     )
 
 
@@ -73,3 +77,10 @@ def _methods(state: ServiceState) -> tuple[str, ...]:
         for api in model.apis
     }
     return tuple(sorted({"POST"} | (declared & {"GET", "PUT", "DELETE", "PATCH"})))
+
+
+def _websocket_idle_s(state: ServiceState, settings: Settings) -> float | None:
+    """None: the service takes no WebSockets. Never shorter than a prediction, which is silent."""
+    if not takes_websockets(state.service.additional_properties):
+        return None
+    return max(settings.websocket_idle_timeout, settings.prediction_timeout + _BEYOND_PREDICTION_S)

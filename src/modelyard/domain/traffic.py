@@ -60,6 +60,7 @@ class ServiceTraffic:
 
     ``serving`` False: the service exists but is not started; every prediction is answered
     400 ModelArts.4203. ``timeout_s`` and ``body_limit`` bound one prediction (inference.md §1.5).
+    ``websocket_idle_s``: how long a WebSocket may be silent; None: the service takes none.
     """
 
     service_id: str
@@ -71,3 +72,4 @@ class ServiceTraffic:
     timeout_s: float = 40.0
     body_limit: int = 12 * 1024 * 1024
     methods: tuple[str, ...] = ("POST",)
+    websocket_idle_s: float | None = None

@@ -83,9 +83,15 @@ def predictions(path: Path) -> dict[str, object]:
 
 
 def breaks(path: Path) -> dict[str, object]:
-    """The log of tries whose connection broke after it had been made."""
+    """The log of tries whose connection broke after it had been made.
+
+    Not of WebSockets (101): the end of theirs is no break.
+    """
+    broken = {"response_flag_filter": {"flags": ["UC", "UR", "UPE"]}}
+    upgraded = {"default_value": 101, "runtime_key": "unused"}
+    ordinary = {"status_code_filter": {"comparison": {"op": "NE", "value": upgraded}}}
     return {
         "name": "breaks",
-        "filter": {"response_flag_filter": {"flags": ["UC", "UR", "UPE"]}},
+        "filter": {"and_filter": {"filters": [broken, ordinary]}},
         "typed_config": _file(path, _BREAK),
     }

@@ -1,7 +1,8 @@
 """The public listener and the token check (pure).
 
 Order of the filters: token, body limit, routing, which judges the token's project. The token check
-is an extension configuration of its own, so that new keys do not disturb a connection.
+is an extension configuration of its own, so that new keys do not disturb a connection. WebSockets
+go through the same filters but the body limit (``websockets.py``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from google.protobuf.json_format import ParseDict
 from modelyard.gateway import access_log, names
 from modelyard.gateway.replies import local_replies
 from modelyard.gateway.resources import Resource, resource
+from modelyard.gateway.websockets import listener_upgrades
 from modelyard.iam.claims import ISSUER
 from modelyard.settings import Settings
 
@@ -112,12 +114,14 @@ def _filters(settings: Settings) -> list[dict[str, object]]:
 
 
 def _connection_manager(settings: Settings) -> dict[str, object]:
+    filters = _filters(settings)
     return {
         "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": names.LISTENER,
         "scoped_routes": _scoped_routes(),
         "early_header_mutation_extensions": [_scope_of_request()],
-        "http_filters": _filters(settings),
+        "http_filters": filters,
+        "upgrade_configs": listener_upgrades(filters),
         "access_log": (
             [access_log.predictions(settings.request_log)] if settings.request_log_mb else []
         ),

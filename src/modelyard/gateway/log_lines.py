@@ -15,7 +15,8 @@ _LINE = re.compile(
     r"(?P<attempts>\d+|-) (?P<revision>\S+) (?P<instance>\S+) (?P<id>\S+) (?P<route>\S+)"
 )
 _ENDED = re.compile(rb"\S+ (\d+) ")
-_SPENT = rb" (\d+) (\d+|-) (\d+) (\S+) (\d+|-) "
+# A WebSocket (101) is no prediction: it lasts for as long as it likes, and ends as it likes.
+_SPENT = rb" (\d+) (\d+|-) (?!101 )(\d+) (\S+) (\d+|-) "
 
 
 def ended_at(line: bytes) -> int | None:

@@ -67,6 +67,12 @@ def local_replies() -> dict[str, object]:
         ),
         _reply(_details(refused), 401, "0203", f"The token is not valid. {token_help}"),
         _reply(
+            _details("upgrade_failed"),
+            403,
+            "APIG.0201",
+            "The connection cannot be upgraded here. WebSockets are for the address of a service.",
+        ),
+        _reply(
             f"{control_plane} && response.code >= 500",
             503,
             "4302",

@@ -34,6 +34,13 @@ from modelyard.gateway.route_parts import (
     token_project,
 )
 from modelyard.gateway.split import Weighted, lua_program
+from modelyard.gateway.websockets import (
+    NO_UPGRADE,
+    asks_upgrade,
+    no_handshake,
+    no_websockets,
+    upgraded,
+)
 
 _OTHER_HOST = "envoy.retry_host_predicates.previous_hosts"
 _SPLIT = "split"
@@ -204,7 +211,22 @@ def _serving(traffic: ServiceTraffic, targets: Weighted, retry_resets: bool) -> 
         error_answer(405, "0101", f"Method Not Allowed. This service answers to {allowed}."),
         set_header("allow", allowed),
     )
-    return [*predictions, wrong_method]
+    return [*_websockets(traffic, forward, rightful), *predictions, wrong_method]
+
+
+def _websockets(traffic: ServiceTraffic, forward: Message, rightful: Message) -> list[Message]:
+    """Ahead of the predictions: to the instance like one of them, or a refusal."""
+    upgrade = route.RouteMatch(prefix="/", headers=[asks_upgrade()], dynamic_metadata=[rightful])
+    if traffic.websocket_idle_s is None:
+        return [no_websockets(traffic.service_id, upgrade)]
+    address = f"{names.INFERS}/{traffic.service_id}"
+    conditions = {"headers": [asks_upgrade(), _methods(("GET",))], "dynamic_metadata": [rightful]}
+    forward = upgraded(forward, traffic.websocket_idle_s)
+    return [
+        _prediction(traffic, route.RouteMatch(path=address, **conditions), forward),
+        _prediction(traffic, route.RouteMatch(prefix=f"{address}/", **conditions), forward),
+        no_handshake(upgrade),
+    ]
 
 
 def _prediction(traffic: ServiceTraffic, match: Message, forward: Message) -> Message:
@@ -307,6 +329,7 @@ def control_plane_routes() -> Message:
             timeout=duration(_CONTROL_PLANE_TIMEOUT_S),
             idle_timeout=duration(_CONTROL_PLANE_TIMEOUT_S),
             retry_policy=retry,
+            upgrade_configs=[NO_UPGRADE],
         ),
         request_headers_to_remove=[names.SCOPE_HEADER, *_ENVOY_HEADERS],
     )

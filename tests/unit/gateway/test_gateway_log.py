@@ -111,6 +111,16 @@ async def test_only_the_span_and_the_service_count(files: Files) -> None:
     assert await files.log.tallies(S, 2_000, 2_000) == {}
 
 
+async def test_a_websocket_is_found_but_not_counted(files: Files) -> None:
+    ended = line(1_500, status=101, flags="SI", micros="900000000")
+    files.write(line(1_200), ended)
+    found = await files.log.tallies(S, 1_000, 2_000)
+    assert (found[VersionKey("m")].requests, found[VersionKey("m")].longest_ms) == (1, 2)
+    told = parse(ended.strip())
+    assert told is not None
+    assert (told.status, told.instance_id) == (101, "i-1")
+
+
 async def test_each_kind_of_trouble_has_its_count(files: Files) -> None:
     files.write(
         line(10, status=500),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from modelyard.domain.traffic import (
     Endpoint,
@@ -35,6 +36,12 @@ def snapshot(value: ServiceTraffic) -> Snapshot:
     return service_snapshot(value, retry_resets=True)
 
 
+def routes_of(value: Snapshot) -> list[route_components_pb2.Route]:
+    [found] = [r for r in value if r.key.kind is Kind.ROUTES]
+    config = route_pb2.RouteConfiguration.FromString(found.payload.value)
+    return list(config.virtual_hosts[0].routes)
+
+
 def versions_of(value: Snapshot) -> dict[tuple[Kind, str], str]:
     return {(r.key.kind, r.key.name): r.version for r in value}
 
@@ -63,6 +70,21 @@ def test_an_instance_more_changes_its_endpoints_alone() -> None:
     before = versions_of(snapshot(traffic(one("a", 70, 1), one("b", 30, 2))))
     after = versions_of(snapshot(traffic(one("a", 70, 1, 9), one("b", 30, 2))))
     assert {key for key in before if before[key] != after[key]} == {(Kind.ENDPOINTS, "s/a")}
+
+
+def test_websockets_are_in_the_routes_alone() -> None:
+    plain = traffic(one("a", 100, 1), replace(one("b", 0, 2), shadow=10))
+    before, after = snapshot(plain), snapshot(replace(plain, websocket_idle_s=600.0))
+    changed = {key for key, v in versions_of(before).items() if versions_of(after)[key] != v}
+    assert changed == {(Kind.ROUTES, "s")}
+    assert [one.name for one in routes_of(before)][:1] == ["no-websockets"]
+    forwarded = [one.route for one in routes_of(after) if one.HasField("route")]
+    upgraded = [one for one in forwarded if one.upgrade_configs]
+    assert (len(upgraded), len(forwarded)) == (2, 5)
+    assert {one.idle_timeout.seconds for one in upgraded} == {600}
+    # Nobody would read what a shadow says over a copied WebSocket.
+    assert [bool(one.request_mirror_policies) for one in upgraded] == [False] * 2
+    assert all(one.request_mirror_policies for one in forwarded if not one.upgrade_configs)
 
 
 def test_only_services_with_containers_have_the_gateway_say_who_answered() -> None:

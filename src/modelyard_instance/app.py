@@ -13,6 +13,7 @@ from modelyard_instance.apis import normal_url
 from modelyard_instance.exchange import Exchange
 from modelyard_instance.forms import BadForm, FormParser, boundary_of
 from modelyard_instance.hooks import BATCH, BATCH_URL
+from modelyard_instance.messages import Allowance
 from modelyard_instance.openinference import Target, error, target_of
 from modelyard_instance.replies import Reply
 from modelyard_instance.spec import Spec
@@ -31,7 +32,8 @@ class App:
     asks for the front's.
 
     ``inflight``: requests between their first header and their last byte. ``last_end``: loop time
-    at which the latest of them ended.
+    at which the latest of them ended. A message of a WebSocket is a request from its turn to its
+    answer; a WebSocket without one is not under way.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class App:
         self._loop = asyncio.get_running_loop()
         self._held = 0
         self._most_held = max(_LEAST_HELD, 4 * spec.body_limit)
+        self.allowance = Allowance(spec.body_limit, self._most_held)
 
     @property
     def phase(self) -> str:
@@ -67,6 +70,12 @@ class App:
             boundary = boundary_of(kind)
             if boundary is not None:
                 self._parse(exchange, boundary)
+
+    def upgrade(self, exchange: Exchange) -> Reply | None:
+        """Why no WebSocket may be opened for requests like ``exchange``, if so."""
+        if self.draining:
+            return replies.unavailable("The instance is being stopped.")
+        return self._refusal(exchange)
 
     def body(self, exchange: Exchange, chunk: bytes) -> None:
         """Keep a piece of the body, or cut it into a form's parts."""
@@ -114,6 +123,8 @@ class App:
         accept = exchange.headers.get(b"accept")
         if accept is not None and _EVENTS in accept:
             more["accept"] = accept.decode("latin-1")
+        if b"upgrade" in exchange.headers:
+            more["messages"] = True
         if exchange.target is not None:
             more["v2"] = self._spec.model_version
         elif self._is_batch_hook(exchange.path):

@@ -11,7 +11,7 @@ from modelyard_instance.request_line import target_of
 
 
 class Line(Protocol):
-    """The connection that an exchange came over; ``http.Connection`` in real life."""
+    """The connection that an exchange came over; ``http.Connection`` or ``websocket.WebSocket``."""
 
     def write(
         self,
@@ -29,8 +29,8 @@ class Line(Protocol):
     def write_chunk(self, exchange: Exchange, data: bytes) -> None:
         """A piece."""
 
-    def write_end(self, exchange: Exchange, whole: bool) -> None:
-        """The end; not ``whole``: breaks off."""
+    def write_end(self, exchange: Exchange, whole: bool, error: bytes) -> None:
+        """The end; not ``whole``: breaks off, because of ``error`` (JSON) if that is known."""
 
     def abort(self) -> None:
         """Hang up."""
@@ -103,10 +103,13 @@ class Exchange:
         if not self.done and data:
             self._line.write_chunk(self, data)
 
-    def end(self, whole: bool = True) -> None:
-        """End an answer in pieces; not ``whole``: break it off so that the caller notices."""
+    def end(self, whole: bool = True, error: bytes = b"") -> None:
+        """End an answer in pieces; not ``whole``: break it off so that the caller notices.
+
+        ``error``: the body that tells why, where there is one and a way to send it.
+        """
         if not self.done:
-            self._line.write_end(self, whole)
+            self._line.write_end(self, whole, error)
 
     def cut(self) -> None:
         """Break the answer off at once, whatever has been sent of it."""

@@ -6,12 +6,14 @@ front to worker           ``{}`` or nothing: a JSON body; ``query``: ``{name: te
                           ``parts``: ``[[field, filename | null, type, size], …]`` of a form
                           whose contents lie in the body one behind the other; ``hook``:
                           ``"batch"`` for the script's ``batch_inference``; ``v2``: the model's
-                          version, when the body is one of the Open Inference Protocol
+                          version, when the body is one of the Open Inference Protocol;
+                          ``messages``: the answer goes over a WebSocket
 worker to front, first    ``{"event": "ready", "batch": n}`` or
                           ``{"event": "failed", "message": …}``
 worker to front, then     nothing: 200 and JSON; else ``status`` and ``type``; in pieces:
                           ``more`` true, then frames of ``more`` true with a piece each, the
-                          last one ``more`` false, and ``broken`` when the script failed
+                          last one ``more`` false, and ``broken`` when the script failed,
+                          with the error's body
 front to worker, then     ``{"cancel": n}``: nobody waits for the n-th request any more
 ========================  ==============================================================
 

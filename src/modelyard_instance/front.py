@@ -133,7 +133,8 @@ class _Front:
     async def _drain(self) -> None:
         """Serve whatever still comes until it has been quiet, at the longest ``drain_grace_s``."""
         app, loop = self._app, asyncio.get_running_loop()
-        app.draining = self._site.draining = True
+        app.draining = True
+        self._site.drain()
         self._tell()
         begin = loop.time()
         deadline = begin + self._spec.drain_grace_s

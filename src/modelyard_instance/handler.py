@@ -127,6 +127,11 @@ def accepted(header: bytes) -> str:
     return str(json.loads(header).get("accept", "")) if header else ""
 
 
+def in_messages(header: bytes) -> bool:
+    """Whether pieces of the answer go out as messages of a WebSocket. Pure."""
+    return b'"messages"' in header and "messages" in json.loads(header)
+
+
 def read(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
     """``data`` for the script, and the parsed request. Raises ``BadRequest``."""
     more = json.loads(header) if header else {}

@@ -14,9 +14,15 @@ import httptools
 
 from modelyard_instance import replies
 from modelyard_instance.exchange import Exchange
+from modelyard_instance.replies import Reply
 from modelyard_instance.site import Site
 
-_KEPT = frozenset((b"content-type", b"content-length", b"accept", b"expect", b"x-modelyard-health"))
+_KEPT = frozenset(
+    (
+        *(b"content-type", b"content-length", b"accept", b"expect", b"x-modelyard-health"),
+        *(b"upgrade", b"sec-websocket-key", b"sec-websocket-version"),
+    )
+)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LARGE = 1 << 16
 
@@ -40,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._current: Exchange | None = None
         self._waiting: deque[tuple[Exchange, list[bytes], bool]] = deque()
         self._ending = False
+        self._upgrading = False
         self.idle_since: float | None = self._loop.time()
 
     # asyncio.Protocol ------------------------------------------------------------------------
@@ -69,8 +76,11 @@ class Connection(asyncio.Protocol):
         self.idle_since = None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._end_after_answer()
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._upgrading:
+                self._upgrade(data[upgrade.args[0] :])
+            else:
+                self._end_after_answer()
         except httptools.HttpParserError as error:
             self._refuse(error)
 
@@ -90,6 +100,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser = self._parser
+        if b"upgrade" in self._headers and self._asks_websocket():
+            return
         closing = not parser.should_keep_alive() or parser.get_http_version() == "1.0"
         exchange = Exchange(self, parser.get_method(), self._url, self._headers, closing)
         self._incoming = exchange
@@ -161,7 +173,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and exchange.method != b"HEAD":
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def write_end(self, exchange: Exchange, whole: bool) -> None:
+    def write_end(self, exchange: Exchange, whole: bool, error: bytes) -> None:
         """The end of an answer in pieces; one that is not whole ends without its last chunk."""
         if whole:
             if self._transport is not None and exchange.method != b"HEAD":
@@ -234,8 +246,48 @@ class Connection(asyncio.Protocol):
             current.answer(reply)
         elif current is not None and not current.done:
             self._end_after_answer()
-        elif self._transport is not None:
-            head = self._site.head(reply.status, reply.content_type, (), last=True)
+        else:
+            self._part_with(reply)
+
+    def _part_with(self, reply: Reply) -> None:
+        """Say a last word that no handler was asked for."""
+        if self._transport is not None:
+            head = self._site.head(reply.status, reply.content_type, reply.extra, last=True)
             length = b"content-length: %d\r\n\r\n" % len(reply.body)
             self._transport.write(head + length + reply.body)
             self._transport.close()
+
+    # WebSockets ------------------------------------------------------------------------------
+
+    def _asks_websocket(self) -> bool:
+        """Whether the request opens a WebSocket. It is no request to the handler then."""
+        self._upgrading = (
+            self._current is None
+            and not self._ending
+            and self._parser.should_upgrade()
+            and self._headers[b"upgrade"].lower() == b"websocket"
+        )
+        return self._upgrading
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Open the WebSocket that was asked for, or refuse it; ``rest``: what came behind."""
+        transport = self._transport
+        if transport is None:
+            return
+        # Most instances never need it, and all would start later.
+        from modelyard_instance.websocket import open_websocket
+
+        try:
+            like = Exchange(self, b"POST", self._url, self._headers, True)
+        except httptools.HttpParserError as error:
+            self._refuse(error)
+            return
+        method = self._parser.get_method()
+        opened = open_websocket(self._site, transport, method, self._url, like)
+        if isinstance(opened, Reply):
+            self._part_with(opened)
+            return
+        self._transport = None
+        self._site.left(self)
+        if rest:
+            opened.data_received(rest)

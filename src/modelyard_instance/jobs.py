@@ -37,8 +37,8 @@ class Caller(Protocol):
     def chunk(self, data: bytes) -> None:
         """One piece."""
 
-    def end(self, whole: bool = True) -> None:
-        """The end of an answer in pieces; not ``whole``: it is broken off."""
+    def end(self, whole: bool = True, error: bytes = b"") -> None:
+        """The end of an answer in pieces; not ``whole``: broken off, by ``error`` if known."""
 
     def cut(self) -> None:
         """Break the answer off at once, whatever has been sent of it."""

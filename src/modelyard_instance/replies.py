@@ -64,6 +64,18 @@ def worker_lost(cause: str) -> Reply:
     )
 
 
+def no_room(limit: int) -> Reply:
+    """503: the messages that wait already take up all they may."""
+    message = f"The instance is overloaded: more than {limit} bytes of messages wait. Try again."
+    return refusal(503, "ModelArts.4302", message, _RETRY, _NOT_COMPUTED)
+
+
+def broken_off() -> Reply:
+    """500 ModelArts.4302: an answer in pieces ends before it is whole."""
+    message = "The answer was broken off: the model's process died, or the instance was stopped."
+    return refusal(500, "ModelArts.4302", message)
+
+
 def too_large(limit: int) -> Reply:
     """413 ModelArts.4104."""
     return refusal(413, "ModelArts.4104", f"The request body is larger than {limit} bytes.")

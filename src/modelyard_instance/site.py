@@ -6,12 +6,21 @@ import asyncio
 from typing import Protocol
 
 from modelyard_instance.exchange import Exchange
-from modelyard_instance.replies import JSON
+from modelyard_instance.messages import Allowance
+from modelyard_instance.replies import JSON, Reply
 from modelyard_instance.request_line import STATUS
 
 
 class Handler(Protocol):
-    """What becomes of requests; all calls come from the event loop, none may block."""
+    """What becomes of requests; all calls come from the event loop, none may block.
+
+    ``allowance``: what messages of WebSockets may take up before they arrive as requests.
+    """
+
+    allowance: Allowance
+
+    def upgrade(self, exchange: Exchange) -> Reply | None:
+        """The refusal of a WebSocket whose messages would be requests like this one, if any."""
 
     def arrived(self, exchange: Exchange) -> None:
         """The headers are there. May answer at once; the body is swallowed then."""
@@ -35,17 +44,26 @@ class Peer(Protocol):
         """Close now, or behind an answer that is under way."""
 
 
+class Lasting(Peer, Protocol):
+    """One that no answer ends: ``websocket.WebSocket``."""
+
+    def drain(self) -> None:
+        """Close as soon as nothing is under way."""
+
+
 class Site:
     """What the connections of one server share.
 
     ``headers``: lines that go on every answer. ``draining``: each connection ends with its next
-    answer. ``closed``: set when, after ``hang_up``, no connection is left.
+    answer, a WebSocket also without one. ``closed``: set when, after ``hang_up``, no connection is
+    left. ``websockets``: those of the ``connections`` that are one.
     """
 
     def __init__(self, handler: Handler, headers: bytes) -> None:
         self.handler = handler
         self.draining = False
         self.connections: set[Peer] = set()
+        self.websockets: set[Lasting] = set()
         self.closed = asyncio.Event()
         self._common = headers
         self._usual = STATUS[200] + b"content-type: " + JSON + b"\r\n" + headers
@@ -73,6 +91,18 @@ class Site:
         if last:
             lines.append(b"connection: close\r\n")
         return b"".join(lines)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The lines of every answer, names and values."""
+        lines = [line.partition(b": ") for line in self._common.splitlines()]
+        return [(name, value) for name, _, value in lines]
+
+    def drain(self) -> None:
+        """Let every connection end with its next answer."""
+        self.draining = True
+        for one in list(self.websockets):
+            one.drain()
 
     def hang_up(self) -> None:
         """Close every connection, now or behind its answer."""

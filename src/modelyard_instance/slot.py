@@ -154,7 +154,7 @@ class Slot:
         if not more["more"]:
             self.sent.popleft()
             caller.flow = None
-            caller.end(whole="broken" not in more)
+            caller.end(whole="broken" not in more, error=body)
             return
         job.deadline = self._begun + self._limit_s
         if caller.done:

@@ -3,7 +3,7 @@
 The pieces are server-sent events when the api declares ``text/event-stream`` or the caller accepts
 it; else texts or bytes as they are, or one JSON value a line. A script that fails before its first
 piece is answered as any other; later, the answer is broken off, with an event before that where the
-answer is events.
+answer is events. Over a WebSocket each piece is a message (``websocket.py``), never an event.
 """
 
 from __future__ import annotations
@@ -61,19 +61,18 @@ def send(channel: Channel, pieces: Generator[object], *, events: bool) -> None:
         return
     kind = EVENTS if events else content_type(first)
     channel.send(Answer(b"", 200, kind).header(more=True), start)
-    broken = False
+    broken = b""
     try:
         for piece in _wanted(channel, pieces):
             channel.send(b'{"more":true}', form(piece))
     except (Exception, SystemExit) as error:
         traceback.print_exc()
+        broken = model_error(error, 500).body
         if events:
-            told = b"event: error\n" + event(model_error(error, 500).body.decode())
-            channel.send(b'{"more":true}', told)
-        broken = True
+            channel.send(b'{"more":true}', b"event: error\n" + event(broken.decode()))
     finally:
         pieces.close()
-    channel.send(b'{"more":false,"broken":true}' if broken else b'{"more":false}', b"")
+    channel.send(b'{"more":false,"broken":true}' if broken else b'{"more":false}', broken)
 
 
 def _wanted(channel: Channel, pieces: Iterator[object]) -> Iterator[object]:

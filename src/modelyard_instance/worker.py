@@ -24,7 +24,7 @@ from modelyard_instance.batching import batcher_for
 from modelyard_instance.environment import work_folder
 from modelyard_instance.forks import die_with
 from modelyard_instance.frames import Channel
-from modelyard_instance.handler import Answer, accepted, ask
+from modelyard_instance.handler import Answer, accepted, ask, in_messages
 from modelyard_instance.home import show_package_at_home
 from modelyard_instance.loader import explain, load
 from modelyard_instance.options import options_of
@@ -91,7 +91,8 @@ def serve(spec: Spec, sock: socket.socket) -> int:
             if isinstance(answer, Answer):
                 channel.send(answer.header(), answer.body)
             else:
-                events = wants_events(declared, accepted(frame[0]))
+                header = frame[0]
+                events = wants_events(declared, accepted(header)) and not in_messages(header)
                 send_pieces(channel, answer, events=events)
         return 0
     while frames := channel.receive_many(size):

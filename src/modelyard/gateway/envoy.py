@@ -132,15 +132,29 @@ class EnvoyProcess:
             self._forget()
             self._forget = None
 
+    async def drain(self, drain_s: float) -> None:
+        """Take no new connection, and give requests under way up to ``drain_s`` seconds.
+
+        WebSockets stay open: it is for their instances to close them.
+        """
+        with contextlib.suppress(httpx.HTTPError, ValueError, TimeoutError):
+            async with asyncio.timeout(drain_s):
+                # The first lets every answer end its connection, so that no client goes on for
+                # ever on the one it has; the second refuses new ones.
+                await self.admin.post("/healthcheck/fail")
+                await self.admin.post("/drain_listeners")
+                while await self.admin.downstream_active():  # noqa: ASYNC110  Envoy tells no one
+                    await asyncio.sleep(_POLL_S)
+
     async def end(self, drain_s: float) -> None:
-        """Take no new connection, give requests under way up to ``drain_s`` seconds, then end it.
+        """``drain``, then end it.
 
         Also ends an Envoy that another process started, and one that does not answer any more.
         """
         await self.release()
         process = self._process or processes.read_record(record_path(self._settings))
         if process is not None:
-            await self._drain(drain_s)
+            await self.drain(drain_s)
             processes.send(process, signal.SIGTERM)
             if not await processes.wait_gone(process, _TERM_S):
                 processes.kill_group(process)
@@ -223,13 +237,3 @@ class EnvoyProcess:
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104
             self._settings.host, self._settings.host
         )
-
-    async def _drain(self, timeout_s: float) -> None:
-        with contextlib.suppress(httpx.HTTPError, ValueError, TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                # The first lets every answer end its connection, so that no client goes on for
-                # ever on the one it has; the second refuses new ones.
-                await self.admin.post("/healthcheck/fail")
-                await self.admin.post("/drain_listeners")
-                while await self.admin.downstream_active():  # noqa: ASYNC110  Envoy tells no one
-                    await asyncio.sleep(_POLL_S)

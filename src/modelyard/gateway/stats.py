@@ -125,7 +125,12 @@ class Admin:
         return sum(stats.active for name, stats in parse(text).items() if name in wanted)
 
     async def downstream_active(self) -> int:
-        """Requests of clients under way on the public listener."""
-        name = f"http.{names.LISTENER}.downstream_rq_active"
-        text = await self.get("/stats", filter=f"^{re.escape(name)}$")
-        return int(text.rpartition(":")[2] or 0)
+        """Requests of clients under way on the public listener, open WebSockets not among them."""
+        name = rf"^http\.{names.LISTENER}\.downstream_(rq|cx_upgrades)_active$"
+        text = await self.get("/stats", filter=name)
+        found = dict(line.rpartition(": ")[::2] for line in text.splitlines())
+        every, upgraded = (
+            int(found.get(f"http.{names.LISTENER}.downstream_{kind}_active", 0))
+            for kind in ("rq", "cx_upgrades")
+        )
+        return every - upgraded

@@ -1,4 +1,4 @@
-"""Taking the platform down: control plane, gateway, instances, in that order, none left."""
+"""Taking the platform down: control plane, instances, gateway; none left."""
 
 from __future__ import annotations
 
@@ -48,9 +48,12 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
     if gateway is not None:
         ran = True
         say(f"stopping the gateway (pid {gateway.pid})")
-        await _end_gateway(settings, grace_s)
-    gateway_record(settings).unlink(missing_ok=True)
+        await _drain_gateway(settings, grace_s)
+    # Before the gateway ends, so that those who have a WebSocket hear of it.
     stopped = await _end_instances(settings, say, grace_s)
+    if gateway is not None:
+        await _end_gateway(settings)
+    gateway_record(settings).unlink(missing_ok=True)
     await end_zygotes(settings.sockets_dir)
     take_away(settings.run_dir)
     settings.forget_sockets()
@@ -65,12 +68,18 @@ async def _end(process: ProcessIdentity, grace_s: float) -> None:
     reap(process.pid)
 
 
-async def _end_gateway(settings: Settings, grace_s: float) -> None:
+async def _drain_gateway(settings: Settings, grace_s: float) -> None:
     """Let it answer what it has taken on; the instances are still there to compute it."""
     # Imported here: Envoy's messages take long to load, and every command would wait for them.
     from modelyard.gateway.envoy import EnvoyProcess
 
-    await EnvoyProcess(settings).end(grace_s)
+    await EnvoyProcess(settings).drain(grace_s)
+
+
+async def _end_gateway(settings: Settings) -> None:
+    from modelyard.gateway.envoy import EnvoyProcess
+
+    await EnvoyProcess(settings).end(0)
 
 
 async def _end_instances(settings: Settings, say: Say, grace_s: float) -> int:

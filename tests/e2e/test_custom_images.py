@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from live import (
     entry,
@@ -108,6 +109,24 @@ def test_served_through_the_gateway(platform: Stack, images: Images) -> None:
         assert predict(stack, service_id).json()["path"] == "/"
         log = stack.home / "logs" / "instances" / service_id / f"{instance['instance_id']}.log"
         until(lambda: "listening on 8080 as 1.0.0" in log.read_text(), 30)
+
+
+def test_websockets_are_passed_through(platform: Stack, images: Images) -> None:
+    stack = platform
+    model_id = import_image(stack, images.make("1.0.0"), "1.0.0")
+    on = {"websocket_upgrade": True}
+    with service(stack, [entry(model_id, 100)], additional_properties=on) as service_id:
+        url = f"{infer_url(stack, service_id)}/deep".replace("http", "ws", 1)
+        headers = {"X-Auth-Token": stack.client.headers["X-Auth-Token"]}
+        with connect(url, additional_headers=headers, proxy=None) as caller:
+            for word in ("roses", "violets"):
+                caller.send(word)
+                assert caller.recv(timeout=30) == f"1.0.0 {word}"
+            head = caller.response
+            assert head is not None
+            [instance] = instances(stack, service_id)
+            assert head.headers["x-modelyard-instance"] == instance["instance_id"]
+            assert head.headers["x-modelyard-model-version"] == "1.0.0"
 
 
 def test_updated_to_another_image_under_load(

@@ -1,12 +1,14 @@
 """The custom image of the tests: a small HTTP server of the standard library.
 
-Answers any request with its version and what it was asked. Variables: ``VERSION``, ``PORT``,
-``START_S`` (until it listens), ``TLS`` (serve HTTPS), ``STUBBORN`` (ignore SIGTERM; by default it
-ends at once, without regard for what it is doing), ``SICK`` (a file: while it exists, the checks
-of /health fail).
+Answers any request with its version and what it was asked, and messages of WebSockets. Variables:
+``VERSION``, ``PORT``, ``START_S`` (until it listens), ``TLS`` (serve HTTPS), ``STUBBORN`` (ignore
+SIGTERM; by default it ends at once, without regard for what it is doing), ``SICK`` (a file: while
+it exists, the checks of /health fail).
 """
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import signal
@@ -78,6 +80,26 @@ async def answer(method, target, headers, body):
     }
 
 
+async def talk(reader, writer, headers):
+    """A WebSocket: says each short message back, behind the version; at a close it ends, too."""
+    key = headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+    writer.write(
+        "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+    )
+    kind = 0
+    while kind != 8:
+        first, length = await reader.readexactly(2)
+        mask = await reader.readexactly(4)
+        sent = await reader.readexactly(length & 127)
+        body = bytes(one ^ mask[at % 4] for at, one in enumerate(sent))
+        kind = first & 15
+        if kind == 1:
+            body = os.environ.get("VERSION", "").encode() + b" " + body
+        writer.write(bytes((first, len(body))) + body)
+
+
 async def serve(reader, writer):
     try:
         while line := await reader.readline():
@@ -86,6 +108,9 @@ async def serve(reader, writer):
             while (field := await reader.readline()) not in (b"\r\n", b""):
                 name, _, value = field.decode().partition(":")
                 headers[name.lower()] = value.strip()
+            if headers.get("upgrade", "").lower() == "websocket":
+                await talk(reader, writer, headers)
+                break
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             status, content = await answer(method, target, headers, body)
             data = json.dumps(content).encode()

@@ -91,9 +91,11 @@ class WorkerProcess:
         pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), os.fdopen(read_end, "rb", 0))
         return cls(child, transport, pump, frames, memory)
 
-    def send(self, header: bytes, body: bytes) -> None:
-        """Send one frame; one write."""
-        self._socket.writelines((prefix(header, body), header, body))
+    def send(self, *frames: tuple[bytes, bytes]) -> None:
+        """Send frames in one write: the worker finds all of them, and takes them as one batch."""
+        self._socket.writelines(
+            [piece for header, body in frames for piece in (prefix(header, body), header, body)]
+        )
 
     def hear(self, more: bool) -> None:
         """Read the worker's answers, or let it wait with them."""

@@ -110,8 +110,7 @@ class Slot:
             self._begun = time.monotonic()
         self.sent.extend(jobs)
         self._given += len(jobs)
-        for job in jobs:
-            worker.send(job.header, job.body)
+        worker.send(*[(job.header, job.body) for job in jobs])
 
     def look(self, now: float) -> None:
         """End the worker when it computes the oldest prediction for longer than it may."""
@@ -170,7 +169,7 @@ class Slot:
         number = self._given - len(self.sent) + 1
         if self._worker is not None and number != self._cancelled:
             self._cancelled = number
-            self._worker.send(cancel(number), b"")
+            self._worker.send((cancel(number), b""))
 
     def _hear(self, more: bool) -> None:
         """The caller of the oldest answer has caught up, or not."""

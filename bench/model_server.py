@@ -31,7 +31,8 @@ import httpx
 import peers
 import torch_peers
 from drive import Result, console, median, show_table, wrk
-from peers import PeerMissing, Server
+from peers import PeerMissing
+from serving import Server
 
 from modelyard.runtime.sweep import end_all, marked
 from ports import free_port

@@ -13,11 +13,11 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 from drive import ROOT
+from serving import BATCH, WAITING, Server, bentoml_of, gunicorn, mlserver_of
 
 CACHE = Path.home() / ".cache" / "modelyard-bench"
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
@@ -25,7 +25,6 @@ MODELARTS_BODY = json.dumps({"data": {"req_data": [ROW]}})
 V2_BODY = json.dumps(
     {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [*ROW.values()]}]}
 )
-BATCH = 64
 _PACKAGES = {
     "flask": ("flask==3.1.*", "gunicorn==23.*", "scikit-learn>=1.5,<2"),
     "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
@@ -68,23 +67,6 @@ class Iris:
 
 class PeerMissing(Exception):
     """A peer cannot be installed here; the message is its installer's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """How to start a server on ``port`` and what to send it.
-
-    ``command`` is given the port; ``ready`` returns the base address once it can be known (ours
-    chooses its own port).
-    """
-
-    name: str
-    command: Callable[[int], list[str]]
-    folder: Path
-    path: str = "/"
-    body: str = MODELARTS_BODY
-    env: Mapping[str, str] = field(default_factory=dict)
-    state: Path | None = None
 
 
 def environment(name: str) -> Path:
@@ -178,15 +160,7 @@ def flask(folder: Path) -> Server:
     programs = environment("flask")
     train(str(programs / "python"), folder / "iris.joblib")
     (folder / "app.py").write_text(_FLASK)
-    options = ["--workers", "1", "--threads", "4", "--timeout", "0", "--log-level", "error"]
-    return Server(
-        "Flask, gunicorn",
-        lambda port: [
-            *(str(programs / "gunicorn"), *options, "--keep-alive", "75"),
-            *("--bind", f"127.0.0.1:{port}", "app:app"),
-        ],
-        folder,
-    )
+    return gunicorn(programs, folder, MODELARTS_BODY)
 
 
 def mlserver(folder: Path) -> Server:
@@ -196,9 +170,7 @@ def mlserver(folder: Path) -> Server:
 
 def mlserver_batching(folder: Path) -> Server:
     """MLServer with its adaptive batching; the wait is as short as pays."""
-    return _mlserver(
-        "MLServer, batching", folder, {"max_batch_size": BATCH, "max_batch_time": 0.002}
-    )
+    return _mlserver("MLServer, batching", folder, WAITING)
 
 
 def _mlserver(name: str, folder: Path, model: dict[str, float]) -> Server:
@@ -210,24 +182,7 @@ def _mlserver(name: str, folder: Path, model: dict[str, float]) -> Server:
         "parameters": {"uri": "./iris.joblib"},
         **model,
     }
-    (folder / "model-settings.json").write_text(json.dumps(settings))
-
-    def command(port: int) -> list[str]:
-        # Its three ports, the first of them HTTP.
-        served = {
-            "debug": False,
-            "host": "127.0.0.1",
-            "http_port": port,
-            "grpc_port": port + 1,
-            "metrics_port": port + 2,
-            "metrics_endpoint": None,
-            "gzip_enabled": False,
-            "parallel_workers": 0,
-        }
-        (folder / "settings.json").write_text(json.dumps(served))
-        return [str(programs / "mlserver"), "start", str(folder)]
-
-    return Server(name, command, folder, "/v2/models/iris/infer", V2_BODY)
+    return mlserver_of(name, programs, folder, settings, V2_BODY)
 
 
 def bentoml(folder: Path) -> Server:
@@ -247,17 +202,7 @@ def _bentoml(name: str, folder: Path, *, batchable: bool) -> Server:
     (folder / "service.py").write_text(
         _BENTO.format(model=str(model), batchable=batchable, size=BATCH)
     )
-    return Server(
-        name,
-        lambda port: [
-            *(str(programs / "bentoml"), "serve", "service:Iris"),
-            *("--host", "127.0.0.1", "--port", str(port)),
-        ],
-        folder,
-        "/predict",
-        json.dumps({"x": [[*ROW.values()]]}),
-        {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(folder / "home")},
-    )
+    return bentoml_of(name, programs, folder, "Iris", json.dumps({"x": [[*ROW.values()]]}))
 
 
 SERVERS: dict[str, Callable[[Path], Server]] = {

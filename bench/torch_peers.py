@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from peers import BATCH, ROW, Server, environment, instance
+from peers import ROW, environment, instance
+from serving import BATCH, WAITING, Server, bentoml_of, gunicorn, mlserver_of
 
 _ROW = [*ROW.values()]
 _MAKE = """
@@ -138,16 +139,7 @@ def flask(folder: Path) -> Server:
     programs = environment("flask-torch")
     make(folder / "mlp.pth")
     (folder / "app.py").write_text(_FLASK)
-    options = ["--workers", "1", "--threads", "4", "--timeout", "0", "--log-level", "error"]
-    return Server(
-        "Flask, gunicorn",
-        lambda port: [
-            *(str(programs / "gunicorn"), *options, "--keep-alive", "75"),
-            *("--bind", f"127.0.0.1:{port}", "app:app"),
-        ],
-        folder,
-        body=_BODY,
-    )
+    return gunicorn(programs, folder, _BODY)
 
 
 def mlserver(folder: Path) -> Server:
@@ -157,9 +149,7 @@ def mlserver(folder: Path) -> Server:
 
 def mlserver_batching(folder: Path) -> Server:
     """The same with its adaptive batching."""
-    return _mlserver(
-        "MLServer, batching", folder, {"max_batch_size": BATCH, "max_batch_time": 0.002}
-    )
+    return _mlserver("MLServer, batching", folder, WAITING)
 
 
 def _mlserver(name: str, folder: Path, model: dict[str, float]) -> Server:
@@ -167,23 +157,7 @@ def _mlserver(name: str, folder: Path, model: dict[str, float]) -> Server:
     make(folder / "mlp.pth")
     (folder / "mlp.py").write_text(_MLSERVER)
     settings = {"implementation": "mlp.Mlp", "name": "mlp", **model}
-    (folder / "model-settings.json").write_text(json.dumps(settings))
-
-    def command(port: int) -> list[str]:
-        served = {
-            "debug": False,
-            "host": "127.0.0.1",
-            "http_port": port,
-            "grpc_port": port + 1,
-            "metrics_port": port + 2,
-            "metrics_endpoint": None,
-            "gzip_enabled": False,
-            "parallel_workers": 0,
-        }
-        (folder / "settings.json").write_text(json.dumps(served))
-        return [str(programs / "mlserver"), "start", str(folder)]
-
-    return Server(name, command, folder, "/v2/models/mlp/infer", _V2_BODY)
+    return mlserver_of(name, programs, folder, settings, _V2_BODY)
 
 
 def bentoml(folder: Path) -> Server:
@@ -202,17 +176,7 @@ def _bentoml(name: str, folder: Path, *, batchable: bool) -> Server:
     (folder / "service.py").write_text(
         _BENTO.format(model=str(model), batchable=batchable, size=BATCH)
     )
-    return Server(
-        name,
-        lambda port: [
-            *(str(programs / "bentoml"), "serve", "service:Mlp"),
-            *("--host", "127.0.0.1", "--port", str(port)),
-        ],
-        folder,
-        "/predict",
-        _BODY,
-        {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(folder / "home")},
-    )
+    return bentoml_of(name, programs, folder, "Mlp", _BODY)
 
 
 SERVERS: dict[str, Callable[[Path], Server]] = {

@@ -7,7 +7,9 @@ nobody's objects, so everything in a local bucket is looked at with ``lstat`` fi
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,13 +24,15 @@ DEEPEST = 128
 class Entry:
     """One thing below a folder. ``key`` is relative to the bucket, ``modified_ms`` since 1970.
 
-    ``oddity`` says why it is no object (a link, a device…); None for a plain file.
+    ``oddity`` says why it is no object (a link, a device…); None for a plain file. ``mark`` is
+    another one when the content is.
     """
 
     key: str
     size: int
     modified_ms: int
     oddity: str | None = None
+    mark: str = ""
 
 
 def way_is_plain(bucket: Path, key: str) -> bool:
@@ -94,7 +98,141 @@ class _Walk:
             if stat.S_ISDIR(info.st_mode):
                 yield from self.below(Path(entry.path), key, depth + 1)
             else:
-                yield Entry(key, info.st_size, info.st_mtime_ns // 1_000_000, _oddity(info.st_mode))
+                yield _entry(key, info)
+
+
+def pages(bucket: Path, prefix: str, size: int) -> Iterator[list[Entry]]:
+    """Everything but folders below ``prefix``, ``size`` at a time and in no order.
+
+    Nothing is followed and nothing sorted, so that a folder of a million names takes no memory.
+    Raises ``OSError``.
+    """
+    start = bucket / prefix if prefix else bucket
+    if not way_is_plain(bucket, prefix) or not start.is_dir():
+        return
+    found = _below(start, prefix, 0)
+    while page := list(islice(found, size)):
+        yield page
+
+
+def _below(folder: Path, prefix: str, depth: int) -> Iterator[Entry]:
+    if depth > DEEPEST:
+        yield Entry(prefix, 0, 0, f"more than {DEEPEST} folders deep")
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            key = f"{prefix}/{entry.name}" if prefix else entry.name
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                yield from _below(Path(entry.path), key, depth + 1)
+            else:
+                yield _entry(key, info)
+
+
+def look(bucket: Path, key: str) -> Entry | None:
+    """One object as it is now; None when there is none. Raises ``OSError``."""
+    descriptor = _open(bucket, key)
+    if descriptor is None:
+        return None
+    try:
+        return _entry(key, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def read_part(bucket: Path, key: str, start: int, stop: int) -> tuple[Entry, bytes] | None:
+    """Bytes ``start`` to ``stop`` of one object, and what it was then; None when there is none.
+
+    Raises ``OSError``.
+    """
+    descriptor = _open(bucket, key)
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        pieces = []
+        while start < stop and (piece := os.pread(descriptor, stop - start, start)):
+            pieces.append(piece)
+            start += len(piece)
+        return _entry(key, os.fstat(file.fileno())), b"".join(pieces)
+
+
+def _open(bucket: Path, key: str) -> int | None:
+    """The plain file ``key``, opened without following a link on any step; None: there is none."""
+    *folders, name = key.split("/")
+    way = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        at = os.open(bucket, way | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        for part in folders:
+            inner = os.open(part, way | os.O_DIRECTORY, dir_fd=at)
+            os.close(at)
+            at = inner
+        descriptor = os.open(name, way | os.O_NONBLOCK, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return None
+        raise
+    finally:
+        os.close(at)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+_ASIDE = ".aside"
+"""Beside the buckets; no bucket can have this name."""
+_numbers = itertools.count()
+
+
+def put(root: Path, bucket: str, key: str, content: bytes | Path, *, durable: bool) -> None:
+    """Write one object, whole or not at all; ``durable``: it survives a power cut. ``OSError``."""
+    aside = root / _ASIDE / f"{os.getpid()}-{next(_numbers)}"
+    aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = root / bucket / key
+    try:
+        with aside.open("xb") as file:
+            if isinstance(content, Path):
+                with content.open("rb") as source:
+                    shutil.copyfileobj(source, file, 1 << 20)
+            else:
+                file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside.replace(target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_folder(target.parent)
+
+
+def sweep(root: Path) -> None:
+    """Remove what writers that were killed have left aside."""
+    for path in (root / _ASIDE).glob("*-*"):
+        pid = path.name.partition("-")[0]
+        if not Path("/proc", pid).exists():
+            path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _entry(key: str, info: os.stat_result) -> Entry:
+    mark = f"{info.st_size:x}-{info.st_mtime_ns:x}-{info.st_ino:x}"
+    return Entry(key, info.st_size, info.st_mtime_ns // 1_000_000, _oddity(info.st_mode), mark)
 
 
 def _oddity(mode: int) -> str | None:

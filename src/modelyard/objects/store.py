@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -24,15 +25,26 @@ from modelyard.objects.paths import ObjectPath
 from modelyard.objects.transfer import Limits, TransferPlan, plan_transfer
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import RetryConfig, S3Config
 
 _RETRIES: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 _CHUNK = 4 * 1024 * 1024
+_PAGE = 1000
+_UPLOADS = 4
+"""Parts of one upload on their way at a time, each of ``_CHUNK`` bytes."""
 _NAMES_A_FILE = 3
 """Folders count too, also empty ones: a tree of nothing else must end somewhere."""
 
 
+_NO_OBJECT = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL)
 _NOT_PLAIN = "{} leads through a symbolic link, or is no plain file."
+
+
+class Changed(InvalidRequest):
+    """An object is no longer what it was."""
+
+    code = "3567"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,7 @@ class Objects:
         self._root = root
         self._environ = os.environ if environ is None else environ
         self._folder = None if "://" in root else Path(root).expanduser().absolute()
+        self._stores: dict[str, S3Store] = {}
 
     async def exists(self, path: ObjectPath) -> bool:
         """Whether this very object is there (a folder is none)."""
@@ -73,7 +86,7 @@ class Objects:
             return None
         except (BaseError, ValueError) as error:
             raise _translated(error, path) from error
-        return Entry(path.key, meta["size"], int(meta["last_modified"].timestamp() * 1000))
+        return _entry(meta)
 
     async def list(
         self, prefix: ObjectPath, limit: int = 10_000, most: int | None = None
@@ -113,16 +126,107 @@ class Objects:
         except (BaseError, ValueError) as error:
             raise _translated(error, path) from error
 
-    async def put(self, path: ObjectPath, content: bytes | Path) -> None:
-        """Write one object, whole or not at all; a path's file is streamed."""
+    async def put(self, path: ObjectPath, content: bytes | Path, *, durable: bool = False) -> None:
+        """Write one object, whole or not at all; a path's file is streamed.
+
+        ``durable``: when this returns, a power cut does not undo it.
+        """
         if self._folder is not None:
             if not await self._reachable(path):
                 raise InvalidRequest(_NOT_PLAIN.format(path), code="3567")
-            (self._folder / path.bucket).mkdir(parents=True, exist_ok=True, mode=0o700)
+            await self._put_file(self._folder, path, content, durable=durable)
+            return
         try:
-            await obstore.put_async(self._store(path.bucket), path.key, content)
+            await obstore.put_async(
+                self._store(path.bucket),
+                path.key,
+                content,
+                chunk_size=2 * _CHUNK,
+                max_concurrency=_UPLOADS,
+            )
         except (BaseError, ValueError) as error:
             raise _translated(error, path) from error
+
+    async def _put_file(
+        self, folder: Path, path: ObjectPath, content: bytes | Path, *, durable: bool
+    ) -> None:
+        (folder / path.bucket).mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            await asyncio.to_thread(
+                local.put, folder, path.bucket, path.key, content, durable=durable
+            )
+        except OSError as error:
+            raise _of_disk(error, path) from error
+
+    async def pages(self, prefix: ObjectPath) -> AsyncIterator[list[Entry]]:
+        """Everything below a folder, at any depth, some at a time: in no order, without a bound.
+
+        In a local folder links and devices are told too, marked as what they are; on S3 the empty
+        objects that stand for folders look like empty files.
+        """
+        if self._folder is None:
+            try:
+                store = self._store(prefix.bucket)
+                async for metas in obstore.list(store, prefix.key or None, chunk_size=_PAGE):
+                    yield [_entry(meta) for meta in metas]
+            except (BaseError, ValueError, FileNotFoundError) as error:
+                raise _translated(error, prefix) from error
+            return
+        found = local.pages(self._folder / prefix.bucket, prefix.key, _PAGE)
+        try:
+            while page := await asyncio.to_thread(next, found, None):
+                yield page
+        except OSError as error:
+            raise _of_disk(error, prefix) from error
+
+    async def look(self, path: ObjectPath) -> Entry | None:
+        """One object as it is now, with its ``mark``; None when there is none."""
+        if self._folder is None:
+            try:
+                return _entry(await obstore.head_async(self._store(path.bucket), path.key))
+            except FileNotFoundError:
+                return None
+            except (BaseError, ValueError) as error:
+                raise _translated(error, path) from error
+        try:
+            return await asyncio.to_thread(local.look, self._folder / path.bucket, path.key)
+        except OSError as error:
+            raise _of_disk(error, path) from error
+
+    async def part(self, path: ObjectPath, start: int, stop: int, mark: str) -> bytes:
+        """Bytes ``start`` to ``stop`` (exclusive) of one object.
+
+        Raises also ``Changed`` when its ``mark`` is not this one any more; "" is any.
+        """
+        if stop <= start:
+            return b""
+        entry, content = await self._part(path, start, stop)
+        if mark and entry.mark != mark:
+            raise Changed(f"{path} changed while it was being read.")
+        return content
+
+    async def _part(self, path: ObjectPath, start: int, stop: int) -> tuple[Entry, bytes]:
+        if self._folder is not None:
+            bucket = self._folder / path.bucket
+            try:
+                found = await asyncio.to_thread(local.read_part, bucket, path.key, start, stop)
+            except OSError as error:
+                raise _of_disk(error, path) from error
+            if found is None:
+                raise missing(path)
+            return found
+        try:
+            result = await obstore.get_async(
+                self._store(path.bucket), path.key, options={"range": (start, stop)}
+            )
+            return _entry(result.meta), bytes(await result.bytes_async())
+        except (BaseError, ValueError, FileNotFoundError) as error:
+            raise _translated(error, path) from error
+
+    def sweep(self) -> None:
+        """Remove what writers that were killed have left; in a local folder only."""
+        if self._folder is not None:
+            local.sweep(self._folder)
 
     async def plan_tree(
         self, prefix: ObjectPath, limits: Limits, field: str
@@ -172,8 +276,7 @@ class Objects:
         stream = obstore.list(self._store(prefix.bucket), prefix.key or None)
         async for chunk in stream:
             for meta in chunk:
-                modified = int(meta["last_modified"].timestamp() * 1000)
-                yield Entry(meta["path"], meta["size"], modified)
+                yield _entry(meta)
 
     async def _reachable(self, path: ObjectPath) -> bool:
         if self._folder is None:
@@ -186,7 +289,10 @@ class Objects:
             if not (self._folder / bucket).is_dir():
                 raise FileNotFoundError(bucket)
             return LocalStore(self._folder / bucket)
-        return self._s3(bucket)
+        if bucket not in self._stores:
+            # Kept, and with it its connections.
+            self._stores[bucket] = self._s3(bucket)
+        return self._stores[bucket]
 
     def _s3(self, bucket: str) -> S3Store:
         access_key = self._environ.get("AWS_ACCESS_KEY_ID")
@@ -221,6 +327,21 @@ class Objects:
             client_options={"allow_http": url.scheme == "http"},
             retry_config=_RETRIES,
         )
+
+
+def _entry(meta: ObjectMeta) -> Entry:
+    modified = int(meta["last_modified"].timestamp() * 1000)
+    mark = (meta["e_tag"] or str(modified)).strip('"')
+    return Entry(meta["path"], meta["size"], modified, mark=f"{meta['size']:x}-{mark}")
+
+
+def _of_disk(error: OSError, path: ObjectPath) -> ModelyardError:
+    """What went wrong with a local folder as the store's answer."""
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return InvalidRequest(f"The object store denies access to {path}.", code="3567")
+    if error.errno in _NO_OBJECT:
+        return InvalidRequest(f"{path} cannot be an object here: {error.strerror}.", code="3572")
+    return Unavailable(f"The object store failed on {path} ({error.strerror}).", code="1002")
 
 
 def _make_room(folder: Path, plan: TransferPlan) -> None:

@@ -65,6 +65,10 @@ NOT_HERE |= dict.fromkeys(
     [step for step in Step if step.startswith("container.")],
     "of custom images: test_container_crash_points.py",
 )
+NOT_HERE |= dict.fromkeys(
+    [step for step in Step if step.startswith("batch.")],
+    "of a batch run's driver: tests/batch/test_batch_crash_points.py",
+)
 
 
 @dataclass(frozen=True)

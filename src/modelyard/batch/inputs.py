@@ -135,8 +135,11 @@ async def _folder(objects: Objects, source: ObjectPath) -> AsyncIterator[list[In
 
 
 def _input(bucket: str, entry: Entry) -> Input:
-    path = ObjectPath(bucket, entry.key)
-    fault = f"Download file failed. It is {entry.oddity}." if entry.oddity else ""
+    # A local name may be no text at all.
+    key = entry.key.encode(errors="backslashreplace").decode()
+    oddity = entry.oddity or (None if key == entry.key else "a name that is not valid text")
+    path = ObjectPath(bucket, key)
+    fault = f"Download file failed. It is {oddity}." if oddity else ""
     return Input(str(path), path, entry.size, entry.mark, fault)
 
 
@@ -187,7 +190,7 @@ async def survey(objects: Objects, spec: RunSpec, most: int = 1000, samples: int
         return Survey(len(found), _bytes(found), False, list(error.problems))
     found = without_markers(found)[:most]
     if not found:
-        problems = [_problem(f"{spec.source} holds no file", "Put files there.", "3551")]
+        problems = list(nothing_in(source_of(spec)).problems)
     requests = await _requests(objects, spec, rule, found, samples)
     return Survey(len(found), _bytes(found), complete, problems, requests)
 
@@ -248,6 +251,11 @@ async def _sample(
         except RowError as error:
             requests.append({**told, "row": number, "error": str(error)})
     return requests
+
+
+def nothing_in(source: ObjectPath) -> InvalidRequest:
+    """The error for a folder or manifest without any file."""
+    return refuse([_problem(f"{source} holds no file", "Put files there.", "3551")])
 
 
 def _problem(reason: str, remedy: str, code: str = "3572") -> Problem:

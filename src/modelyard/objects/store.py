@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -158,7 +158,7 @@ class Objects:
         except OSError as error:
             raise _of_disk(error, path) from error
 
-    async def pages(self, prefix: ObjectPath) -> AsyncIterator[list[Entry]]:
+    async def pages(self, prefix: ObjectPath) -> AsyncIterator[Sequence[Entry]]:
         """Everything below a folder, at any depth, some at a time: in no order, without a bound.
 
         In a local folder links and devices are told too, marked as what they are; on S3 the empty

@@ -1,0 +1,90 @@
+"""A lean HTTP/1.1 client: connections that are kept, one request under way on each."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol, cast
+
+import httptools
+
+
+class Caller(Protocol):
+    """Who uses a line; all calls come from the event loop."""
+
+    def answered(self, line: Line, status: int, body: bytes, not_computed: bool) -> None:
+        """The whole answer to the line's request is there; the line is free again."""
+
+    def lost(self, line: Line) -> None:
+        """The connection has ended; with it the request that was under way, if any."""
+
+
+class Line(asyncio.Protocol):
+    """One connection. ``work``: whatever its caller keeps there while a request is under way.
+
+    ``began``: loop time of the request. ``open``: whether another request may be sent.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self.work: object = None
+        self.began = 0.0
+        self.open = False
+        self._caller = caller
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._not_computed = False
+
+    def send(self, request: bytes) -> None:
+        """Send one whole request."""
+        assert self._transport is not None
+        self._transport.write(request)
+
+    def close(self) -> None:
+        """End the connection; what is under way is lost."""
+        self.open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.open = True
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self._transport = None
+        self._caller.lost(self)
+
+    # httptools -------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == 24 and name.lower() == b"x-modelyard-not-computed":
+            self._not_computed = True
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        parser = self._parser
+        status = parser.get_status_code()
+        if status < 200:
+            return
+        pieces, self._body = self._body, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        not_computed, self._not_computed = self._not_computed, False
+        if not parser.should_keep_alive():
+            self.open = False
+            if self._transport is not None:
+                self._transport.close()
+        self._caller.answered(self, status, body, not_computed)

@@ -19,7 +19,6 @@ from modelyard.batch.spec import (
     Address,
     Result,
     RunSpec,
-    read_progress,
     read_result,
     write_endpoints,
     write_run,

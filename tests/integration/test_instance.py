@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from instance_support import ECHO, launch, running, wait_for, write_package
 
+from instance_support import ECHO, launch, running, wait_for, write_package
 from modelyard.runtime.health import ask
 
 NOT_COMPUTED = "x-modelyard-not-computed"

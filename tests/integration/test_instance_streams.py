@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from instance_support import Instance, running, wait_for, write_package
 
 SCRIPT = """

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from instance_support import ECHO, Instance, running, write_package
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from instance_support import ECHO, Instance, running, write_package
 from modelyard_instance.openinference import BadTensors, Target, rows_of, target_of
 
 X, Y = load_iris(return_X_y=True)

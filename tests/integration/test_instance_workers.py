@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from instance_support import Instance, running, wait_for, write_package
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
+
+from instance_support import Instance, running, wait_for, write_package
 
 BASE = "from model_service.model_service import SingleNodeService\n"
 GATED = (

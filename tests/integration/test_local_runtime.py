@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from instance_support import DEADLINE_S, ECHO, wait_for, write_package
 
+from instance_support import DEADLINE_S, ECHO, wait_for, write_package
 from modelyard.control.ports import Runtime
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.runtime.local import LocalRuntime

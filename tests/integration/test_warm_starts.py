@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-from instance_support import DEADLINE_S, wait_for, write_package
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from instance_support import DEADLINE_S, wait_for, write_package
 from modelyard import processes
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _NAMES_A_FILE = 3
 """Folders count too, also empty ones: a tree of nothing else must end somewhere."""
 
 
+_STATUS = re.compile(r"status code: (\d{3})")
 _NO_OBJECT = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL)
 _NOT_PLAIN = "{} leads through a symbolic link, or is no plain file."
 
@@ -362,9 +364,12 @@ def missing(path: ObjectPath) -> InvalidRequest:
 
 def _translated(error: Exception, path: ObjectPath) -> ModelyardError:
     name = type(error).__name__
-    if isinstance(error, FileNotFoundError):
+    # A listing's refusal has no class of its own.
+    status = _STATUS.search(str(error)) if name == "GenericError" else None
+    code = status.group(1) if status else ""
+    if isinstance(error, FileNotFoundError) or code == "404":
         return missing(path)
-    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+    if name in ("PermissionDeniedError", "UnauthenticatedError") or code in ("401", "403"):
         return InvalidRequest(f"The object store denies access to {path}.", code="3567")
     if isinstance(error, ValueError) or name == "InvalidPathError":
         return InvalidRequest(f"{path} is not a valid object path.", code="3572")

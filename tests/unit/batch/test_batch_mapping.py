@@ -85,10 +85,7 @@ def test_casts(kind: str, text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        *(
-            ("number", text)
-            for text in ("", "x", "nan", "inf", "1e999", "1_000", "0x1", "٣")
-        ),
+        *(("number", text) for text in ("", "x", "nan", "inf", "1e999", "1_000", "0x1", "٣")),
         *(("integer", text) for text in ("", "1.0", "1e3", "1_0", "9" * 5000)),
         *(("boolean", text) for text in ("", "yes", "2", "on")),
     ],

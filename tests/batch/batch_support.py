@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,8 @@ class Store(Protocol):
     def everything(self, bucket: str) -> dict[str, bytes]:
         """Every object of a bucket by its key."""
 
+    def clear(self, bucket: str) -> None: ...
+
 
 class Folder:
     """A local folder."""
@@ -97,6 +100,9 @@ class Folder:
             if path.is_file()
         }
 
+    def clear(self, bucket: str) -> None:
+        shutil.rmtree(Path(self.root, bucket), ignore_errors=True)
+
 
 class Cloud:
     """S3 over HTTP."""
@@ -110,11 +116,13 @@ class Cloud:
             aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
             region_name=KEYS["AWS_REGION"],
         )
-        for bucket in self._client.list_buckets()["Buckets"]:
-            for key in self.everything(bucket["Name"]):
-                self._client.delete_object(Bucket=bucket["Name"], Key=key)
         for name in ("inbox", "outbox"):
             self._client.create_bucket(Bucket=name)
+            self.clear(name)
+
+    def clear(self, bucket: str) -> None:
+        for key in self.everything(bucket):
+            self._client.delete_object(Bucket=bucket, Key=key)
 
     def put(self, bucket: str, key: str, content: bytes) -> None:
         self._client.put_object(Bucket=bucket, Key=key, Body=content)

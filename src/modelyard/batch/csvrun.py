@@ -73,7 +73,7 @@ class CsvRun:
                 await self._compute()
             await self._deliver()
         except FileFailed as error:
-            self._drop()
+            await self._drop()
             self._place.spool_path(self.file.n, "bad").unlink(missing_ok=True)
             count = self._place.tally
             count.rows -= self._rows
@@ -82,10 +82,7 @@ class CsvRun:
             failed = replace(self.file, error=str(error), rows=0, ok=0, failed=0, quarantine=0)
             await self._place.close_file(failed)
         finally:
-            self._drop()
-            for spool in (self._out, self._bad):
-                if spool is not None:
-                    spool.close()
+            await self._drop()
 
     async def checkpoint(self) -> None:
         """Sync what is spooled and commit how far that is; nothing where nothing moved."""
@@ -192,7 +189,7 @@ class CsvRun:
 
     def _put(self, given: list[Row]) -> None:
         self._window.extend(given)
-        self._held += sum([len(row.raw) for row in given])
+        self._held += sum([len(row.raw) + len(row.line or b"") for row in given])
         self._place.dispatcher.put([row for row in given if row.line is None])
         self._advance()
 
@@ -208,6 +205,7 @@ class CsvRun:
         else:
             self._fail(work, *fault_of(status, body))
         work.body = b""
+        self._held += len(work.line or b"")
         if work is self._window[0]:
             self._advance()
 
@@ -223,7 +221,7 @@ class CsvRun:
         while window and (line := window[0].line) is not None:
             row = window.popleft()
             out.add(line)
-            self._held -= len(row.raw)
+            self._held -= len(row.raw) + len(line)
             self._rows += 1
             self._offset = row.end
             if row.fault is None:
@@ -288,10 +286,14 @@ class CsvRun:
         self._place.tally.bytes_done += (self.file.size or 0) - self._offset
         await self._place.close_file(self.file)
 
-    def _drop(self) -> None:
-        """No answer matters any more."""
+    async def _drop(self) -> None:
+        """No answer matters any more, and no checkpoint comes behind this."""
         self._over = True
         self._window.clear()
+        async with self._saving:
+            for spool in (self._out, self._bad):
+                if spool is not None:
+                    spool.close()
 
 
 def _sync(*spools: Spool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from modelyard.batch.endpoint import Endpoint
 from modelyard.batch.payload import fault_of
@@ -48,7 +48,7 @@ class Dispatcher:
         """How many may be given work."""
         return sum(not one.retired for one in self._endpoints.values())
 
-    def use(self, addresses: Iterable[Address]) -> None:
+    def use(self, addresses: Sequence[Address]) -> None:
         """These instances are ready now, and no others."""
         wanted = set(addresses)
         for address, endpoint in list(self._endpoints.items()):
@@ -56,10 +56,11 @@ class Dispatcher:
                 endpoint.retire()
                 del self._endpoints[address]
         spec = self._spec
-        for address in wanted - set(self._endpoints):
-            self._endpoints[address] = Endpoint(
-                address, spec.path, spec.request_timeout_s, self._settle, self.pump
-            )
+        for address in addresses:
+            if address not in self._endpoints:
+                self._endpoints[address] = Endpoint(
+                    address, spec.path, spec.request_timeout_s, self._settle, self.pump
+                )
         self.pump()
 
     def look(self) -> None:

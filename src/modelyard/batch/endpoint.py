@@ -129,6 +129,9 @@ class Endpoint:
             self.inflight -= 1
             self._fail()
             self._settle(self, work, 0, b"", False)
+        else:
+            # There is room for another line.
+            self._wake()
 
     def refuse(self) -> None:
         """The instance has said that it cannot take more now."""

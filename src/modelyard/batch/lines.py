@@ -8,6 +8,8 @@ from typing import Protocol, cast
 
 import httptools
 
+_LENGTHS = frozenset(map(len, ("content-length", "transfer-encoding", "x-modelyard-not-computed")))
+
 
 class Caller(Protocol):
     """Who uses a line; all calls come from the event loop."""
@@ -34,6 +36,7 @@ class Line(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._not_computed = False
+        self._endless = self._headed = False
 
     def send(self, request: bytes) -> None:
         """Send one whole request."""
@@ -63,23 +66,39 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
+        if exc is None and self._endless and self._headed:
+            # Its end is that of the body, which had no length.
+            self._answered()
         self._transport = None
         self._caller.lost(self)
 
     # httptools -------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        self._endless, self._headed = True, False
+
+    def on_headers_complete(self) -> None:
+        self._headed = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) == 24 and name.lower() == b"x-modelyard-not-computed":
-            self._not_computed = True
+        if len(name) in _LENGTHS:
+            name = name.lower()
+            if name in (b"content-length", b"transfer-encoding"):
+                self._endless = False
+            elif name == b"x-modelyard-not-computed":
+                self._not_computed = True
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._parser.get_status_code() >= 200:
+            self._answered()
+
+    def _answered(self) -> None:
         parser = self._parser
+        self._endless = False
         status = parser.get_status_code()
-        if status < 200:
-            return
         pieces, self._body = self._body, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         not_computed, self._not_computed = self._not_computed, False

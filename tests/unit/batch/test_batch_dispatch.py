@@ -176,6 +176,21 @@ async def test_who_kills_the_instance_fails_alone() -> None:
     assert script.together[b"50"] == 1
 
 
+async def test_an_answer_may_end_with_its_connection() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        body = await reader.readexactly(length)
+        writer.write(b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\nok " + body)
+        writer.close()
+
+    async with asked(numbered(5)) as (dispatcher, answers):
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        dispatcher.use([Address("old", "127.0.0.1", server.sockets[0].getsockname()[1])])
+        assert await answers.all() == {body: (200, b"ok " + body) for body in numbered(5)}
+        server.close()
+
+
 async def test_a_dead_worker_is_a_loss_too() -> None:
     lost = 500, b'{"error_code":"ModelArts.4302","error_msg":"died"}', ""
     script = Script(lambda body, times: lost if body == b"1" or times < 2 else ok(body, times))

@@ -1,11 +1,12 @@
 """A batch run of many CSV rows: rows per second, and the memory of every process on the way.
 
-    python bench/batch.py [--rows 1000000] [--instances 1] [--yardstick 10]
+    python bench/batch.py [--rows 1000000] [--instances 1] [--batching 0] [--yardstick 10]
 
 The example's iris package of scikit-learn, its model asked once per row. Two yardsticks in the same
 run: the model's own ``predict`` called row by row in one process, and the loop that people write
 with ``requests`` against one instance of the same package. Driver and instances share the machine's
-cores as they like.
+cores as they like. ``--batching 64`` lets the package compute as many of the requests that wait at
+once (its ``config.json`` says so); the model still sees every row.
 """
 
 from __future__ import annotations
@@ -101,10 +102,14 @@ def cpu_s(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def instance(folder: Path) -> Iterator[Instance]:
-    """An instance of the example's package."""
+def instance(folder: Path, batching: int = 0) -> Iterator[Instance]:
+    """An instance of the example's package, which computes up to ``batching`` requests at once."""
     folder.mkdir()
     server = peers.package_instance(folder)
+    if batching:
+        config = folder / "package" / "model" / "config.json"
+        said = json.loads(config.read_bytes())
+        config.write_text(json.dumps({**said, "batching": {"max_size": batching}}))
     mark = server.env["MODELYARD_INSTANCE_ID"]
     environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **server.env}
     child = subprocess.Popen(server.command(0), env=environment, start_new_session=True)
@@ -198,12 +203,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--instances", type=int, default=1)
+    parser.add_argument("--batching", type=int, default=0, help="requests computed as one")
     parser.add_argument("--yardstick", type=float, default=10, help="seconds for each yardstick")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as text, contextlib.ExitStack() as parts:
         root = Path(text)
         found = [
-            parts.enter_context(instance(root / f"instance-{n}")) for n in range(options.instances)
+            parts.enter_context(instance(root / f"instance-{n}", options.batching))
+            for n in range(options.instances)
         ]
         model = root / "instance-0" / "package" / "model" / "iris.joblib"
         alone = floor(model, options.yardstick).result.per_second
@@ -251,7 +258,8 @@ def run(
 def show_rates(options: argparse.Namespace, rate: float, alone: float, loop: float) -> None:
     count = options.instances
     show_table(
-        f"{options.rows:,} rows of CSV, iris, {count} instance{'s' * (count > 1)}",
+        f"{options.rows:,} rows of CSV, iris, {count} instance{'s' * (count > 1)}"
+        + (f", batches of {options.batching}" if options.batching else ""),
         ("", "rows/s", "× predict in a loop", "× requests in a loop"),
         [
             ("batch run, start to result", f"{rate:,.0f}", f"{rate / alone:.2f}",

@@ -72,6 +72,10 @@ def test_a_file_whose_rows_all_fail_has_no_result(
     assert "not UTF-8" in manifest[1]["error_message"]
     assert "inference-loc" not in manifest[0]
     assert found[f"{RES}/empty.csv_result.txt"] == b""
+    bad = lines(found["res/infer-result-task-1-quarantine.jsonl"])
+    assert [one["row"] for one in bad] == [1, 2, 1]
+    assert bad[2]["record_base64"] == "Mf8seA=="
+    assert (result.progress.rows_done, result.progress.rows_failed) == (3, 3)
     assert len(found) == 3
     assert (result.progress.files_failed, result.progress.files_done) == (2, 3)
 

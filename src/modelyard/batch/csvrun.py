@@ -71,7 +71,10 @@ class CsvRun:
                 if self.file.fault:
                     raise FileFailed(self.file.fault)
                 await self._compute()
-            await self._deliver()
+            if not self.file.error:
+                path = self._place.spool_path(self.file.n, "out")
+                await self._place.deliver(self.file, path if self.file.spool else b"")
+            await self._finish()
         except FileFailed as error:
             await self._drop()
             self._place.spool_path(self.file.n, "bad").unlink(missing_ok=True)
@@ -101,7 +104,7 @@ class CsvRun:
             self._moved.clear()
             await self._moved.wait()
         if self._failed and not self._ok:
-            raise FileFailed(await asyncio.to_thread(self._why_none))
+            self.file = replace(self.file, error=await asyncio.to_thread(self._why_none))
         async with self._saving:
             await self._save(Stage.COMPUTED)
             self._over = True
@@ -129,7 +132,15 @@ class CsvRun:
         tally.rows_failed -= file.failed
         tally.bytes_done -= file.offset
         self.file = self._saved = replace(
-            file, stage=Stage.OPEN, rows=0, offset=0, spool=0, quarantine=0, ok=0, failed=0
+            file,
+            stage=Stage.OPEN,
+            error="",
+            rows=0,
+            offset=0,
+            spool=0,
+            quarantine=0,
+            ok=0,
+            failed=0,
         )
         self._given = self._rows = self._ok = self._failed = self._offset = 0
 
@@ -278,9 +289,7 @@ class CsvRun:
             return f"Its only row failed: {first.message}"
         return f"All {self._failed} rows failed; the first: {first.message}"
 
-    async def _deliver(self) -> None:
-        path = self._place.spool_path(self.file.n, "out")
-        await self._place.deliver(self.file, path if self.file.spool else b"")
+    async def _finish(self) -> None:
         if not self.file.quarantine:
             self._place.spool_path(self.file.n, "bad").unlink(missing_ok=True)
         self._place.tally.bytes_done += (self.file.size or 0) - self._offset

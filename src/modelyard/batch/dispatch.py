@@ -37,6 +37,7 @@ class Dispatcher:
         self._endpoints: dict[Address, Endpoint] = {}
         self._ready: deque[Work] = deque()
         self._suspects: deque[Work] = deque()
+        self._leaving: list[Endpoint] = []  # they may end what they have
         self._pumping = False
         self._bytes = 0  # of all requests that have no answer yet
         self._open = True
@@ -46,7 +47,7 @@ class Dispatcher:
     @property
     def instances(self) -> int:
         """How many may be given work."""
-        return sum(not one.retired for one in self._endpoints.values())
+        return len(self._endpoints)
 
     def use(self, addresses: Sequence[Address]) -> None:
         """These instances are ready now, and no others."""
@@ -54,7 +55,7 @@ class Dispatcher:
         for address, endpoint in list(self._endpoints.items()):
             if address not in wanted:
                 endpoint.retire()
-                del self._endpoints[address]
+                self._leaving.append(self._endpoints.pop(address))
         spec = self._spec
         for address in addresses:
             if address not in self._endpoints:
@@ -66,13 +67,21 @@ class Dispatcher:
     def look(self) -> None:
         """End requests whose instance seems to hang; to be called now and then."""
         limit = self._spec.request_timeout_s + _GRACE_S
-        for endpoint in list(self._endpoints.values()):
+        self._leaving = [one for one in self._leaving if one.inflight]
+        for endpoint in [*self._endpoints.values(), *self._leaving]:
             endpoint.look(self._loop.time() - limit)
         self.pump()
 
-    async def room(self) -> None:
-        """Wait until the queue is short enough for more."""
-        await self._room.wait()
+    async def room(self, size: int = 0) -> None:
+        """Wait until the queue is short enough for more, and keep ``size`` bytes of it."""
+        while not self._open:
+            await self._room.wait()
+        self.keep(size)
+
+    def keep(self, size: int) -> None:
+        """Count bytes that are not queued yet; less than 0 gives them back."""
+        self._bytes += size
+        self._tell_room()
 
     def put(self, works: Sequence[Work]) -> None:
         """Queue requests; each one's sink hears of its answer."""
@@ -82,10 +91,11 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Hang up; what is under way is never answered."""
-        endpoints, self._endpoints = self._endpoints, {}
+        endpoints = [*self._endpoints.values(), *self._leaving]
+        self._endpoints, self._leaving = {}, []
         self._ready.clear()
         self._suspects.clear()
-        await asyncio.gather(*(one.close() for one in endpoints.values()))
+        await asyncio.gather(*(one.close() for one in endpoints))
 
     def pump(self) -> None:
         """Give out what can be given out."""

@@ -85,13 +85,14 @@ class _Driver:
     objects: Objects
     tally: Tally = field(default_factory=Tally)
     jobs: set[Job] = field(default_factory=set)
+    stopping: list[asyncio.Future[None]] = field(default_factory=list)
 
     async def run(self) -> int:
         self.tally.by_rows = self.spec.mapping_type == "csv"
         work = asyncio.ensure_future(self._work())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: loop.create_task(self._stop(work)))
+            loop.add_signal_handler(number, self._stop, work)
         telling = loop.create_task(_every(_TELL_S, self._tell))
         try:
             result = await work
@@ -106,9 +107,11 @@ class _Driver:
         reached(Step.BATCH_RESULT)
         return 0
 
-    async def _stop(self, work: asyncio.Future[Result]) -> None:
-        await self._checkpoint()
-        work.cancel()
+    def _stop(self, work: asyncio.Future[Result]) -> None:
+        """Keep what there is, then end."""
+        if not self.stopping:
+            self.stopping.append(asyncio.ensure_future(self._checkpoint()))
+            self.stopping[0].add_done_callback(lambda _: work.cancel())
 
     async def _checkpoint(self) -> None:
         await asyncio.gather(*(job.checkpoint() for job in list(self.jobs)))

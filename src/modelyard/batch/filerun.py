@@ -42,21 +42,29 @@ class FileRun:
 
     async def _compute(self) -> bytes:
         place = self._place
-        await place.dispatcher.room()
         self._file = await place.look(self._file)
-        size, limit, path = self._file.size or 0, place.spec.file_limit, self._file.path
+        size, limit = self._file.size or 0, place.spec.file_limit
         if size > limit:
             raise FileFailed(f"The file has {size} bytes, more than the {limit} that are allowed.")
-        content = await place.read(lambda: place.objects.part(path, 0, size, self._file.mark))
-        kind = place.spec.content_type
-        if kind == FORM:
-            name = path.key.rpartition("/")[2]
-            kind, content = file_form(place.spec.field, name, content)
-        place.dispatcher.put([Work(self, kind, content)])
-        del content
+        await place.dispatcher.room(size)
+        try:
+            work = await self._request(size)
+        finally:
+            place.dispatcher.keep(-size)
+        place.dispatcher.put([work])
+        del work
         status, body = await self._answer
         if 200 <= status < 300:
             return body
         if status == 0:
             raise FileFailed(body.decode())
         raise FileFailed(fault_of(status, body)[1])
+
+    async def _request(self, size: int) -> Work:
+        place, path, mark = self._place, self._file.path, self._file.mark
+        content = await place.read(lambda: place.objects.part(path, 0, size, mark))
+        kind = place.spec.content_type
+        if kind == FORM:
+            name = path.key.rpartition("/")[2]
+            kind, content = file_form(place.spec.field, name, content)
+        return Work(self, kind, content)

@@ -98,7 +98,9 @@ async def check(objects: Objects, spec: RunSpec) -> None:
         raise refuse(problems)
     destination = destination_of(spec)
     try:
-        await objects.list(destination.child(result_folder(spec.task_id)), 1)
+        # Whether there is anything does not matter, but whether one may look.
+        async for _ in objects.pages(destination.child(result_folder(spec.task_id))):
+            break
     except InvalidRequest as error:
         raise refuse([_of(error, _DESTINATION)]) from error
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isinf
 
 _Build = Callable[[Sequence[str]], object]
 _DEEPEST = 64
 _SHOWN = 60
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# A group is there where it is no integer literal.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -169,13 +171,13 @@ def _leaves(node: Node) -> list[Node]:
 
 
 def _number(text: str) -> int | float:
-    text = text.strip()
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if not _NUMBER.fullmatch(text):
+    found = _NUMBER.fullmatch(text) or _NUMBER.fullmatch(text.strip())
+    if found is None:
         raise ValueError
+    if found.lastindex is None:
+        return int(text)
     value = float(text)
-    if value in (float("inf"), float("-inf")):
+    if isinf(value):
         raise ValueError
     return value
 

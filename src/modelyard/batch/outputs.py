@@ -58,10 +58,10 @@ async def write_quarantine(place: Workplace) -> str:
     path = place.folder / SPOOL_FOLDER / "quarantine"
     with path.open("wb") as out:
         async for file in _troubled(place):
-            if file.error:
-                out.write(quarantine.file_line(file.source, file.error))
-            else:
+            if file.quarantine:
                 await asyncio.to_thread(_copy, place.spool_path(file.n, "bad"), out)
+            else:
+                out.write(quarantine.file_line(file.source, file.error))
         size = out.tell()
     if not size:
         path.unlink()

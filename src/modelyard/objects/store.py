@@ -369,6 +369,8 @@ def _translated(error: Exception, path: ObjectPath) -> ModelyardError:
     code = status.group(1) if status else ""
     if isinstance(error, FileNotFoundError) or code == "404":
         return missing(path)
+    if code == "416":
+        return Changed(f"{path} changed while it was being read.")
     if name in ("PermissionDeniedError", "UnauthenticatedError") or code in ("401", "403"):
         return InvalidRequest(f"The object store denies access to {path}.", code="3567")
     if isinstance(error, ValueError) or name == "InvalidPathError":

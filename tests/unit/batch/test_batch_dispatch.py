@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
+from modelyard.batch import dispatch
 from modelyard.batch.dispatch import TIMED_OUT, Dispatcher
 from modelyard.batch.spec import Address, RunSpec
 from modelyard.batch.work import Work
@@ -142,16 +145,13 @@ async def test_too_many_requests_pass() -> None:
         assert {status for status, _ in (await answers.all()).values()} == {200}
 
 
-async def test_a_lasting_refusal_of_the_models_own_is_the_result(monkeypatch: object) -> None:
+async def test_a_lasting_refusal_of_the_models_own_is_the_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "_REFUSALS_PER_ATTEMPT", 2)
     script = Script(lambda body, _: (503, b"never", "") if body == b"1" else ok(body, 1))
-    from modelyard.batch import dispatch
-
-    dispatch._REFUSALS_PER_ATTEMPT, before = 2, dispatch._REFUSALS_PER_ATTEMPT
-    try:
-        async with asked(numbered(3), script, attempts=2) as (_, answers):
-            assert (await answers.all())[b"1"] == (503, b"never")
-    finally:
-        dispatch._REFUSALS_PER_ATTEMPT = before
+    async with asked(numbered(3), script, attempts=2) as (_, answers):
+        assert (await answers.all())[b"1"] == (503, b"never")
     assert script.seen.count(b"1") == 4
 
 
@@ -201,20 +201,19 @@ async def test_a_dead_worker_is_a_loss_too() -> None:
     assert [status for status, _ in found.values()].count(200) == 3
 
 
-async def test_an_instance_that_hangs_is_a_loss() -> None:
-    script = Script(lambda body, times: HANG if body == b"1" else ok(body, times))
-    from modelyard.batch import dispatch
+async def look_until(dispatcher: Dispatcher, answers: Answers) -> dict[bytes, tuple[int, bytes]]:
+    whole = asyncio.ensure_future(answers.all())
+    while not whole.done():
+        dispatcher.look()
+        await asyncio.sleep(0.01)
+    return await whole
 
-    dispatch._GRACE_S, before = 0.1, dispatch._GRACE_S
-    try:
-        async with asked(numbered(3), script, attempts=2, request_timeout_s=0.1) as (one, answers):
-            whole = asyncio.ensure_future(answers.all())
-            while not whole.done():
-                one.look()
-                await asyncio.sleep(0.01)
-            found = await whole
-    finally:
-        dispatch._GRACE_S = before
+
+async def test_an_instance_that_hangs_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_GRACE_S", 0.1)
+    script = Script(lambda body, times: HANG if body == b"1" else ok(body, times))
+    async with asked(numbered(3), script, attempts=2, request_timeout_s=0.1) as (one, answers):
+        found = await look_until(one, answers)
     assert found[b"1"] == (0, TIMED_OUT)
     assert found[b"0"][0] == found[b"2"][0] == 200
 
@@ -222,7 +221,7 @@ async def test_an_instance_that_hangs_is_a_loss() -> None:
 async def test_who_leaves_the_list_gets_nothing_new() -> None:
     leaving, staying = Script(ok), Script(ok)
     async with asked([], leaving, staying) as (dispatcher, _):
-        stays = [one for one in dispatcher._endpoints if one.port][1:]
+        stays = list(dispatcher._endpoints)[1:]
         dispatcher.use(stays)
         assert dispatcher.instances == 1
         answers = Answers(50)
@@ -231,6 +230,16 @@ async def test_who_leaves_the_list_gets_nothing_new() -> None:
         dispatcher.put(works)
         await answers.all()
     assert (len(leaving.seen), len(staying.seen)) == (0, 50)
+
+
+async def test_who_hangs_when_it_leaves_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_GRACE_S", 0.1)
+    script = Script(lambda body, _: HANG)
+    async with asked(numbered(1), script, attempts=1, request_timeout_s=0.1) as (one, answers):
+        while not script.seen:
+            await asyncio.sleep(0.001)
+        one.use([])
+        assert await look_until(one, answers) == {b"0": (0, TIMED_OUT)}
 
 
 async def test_nobody_is_there_yet() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -149,21 +150,67 @@ def two_instances(tmp_path: Path, script: str) -> Iterator[list[Instance]]:
         yield [first, second]
 
 
+class Scene:
+    """What is run: ``script`` of its instances, ``more`` of its spec, and what lies there before.
+
+    ``prepare`` makes the output of a run that a retry needs, once; ``lay`` puts it into place.
+    """
+
+    def __init__(self, kind: str, tmp_path: Path, store: Store) -> None:
+        self.kind = kind
+        self.script = SIZES if kind == "file" else DOUBLE
+        self.more: dict[str, Any] = FILES if kind == "file" else {}
+        self._tmp_path = tmp_path
+        self._before: dict[str, bytes] = {}
+        if kind == "file":
+            fill_files(store)
+        else:
+            fill(store, 6000)
+        if kind == "retry":
+            self.script = DOUBLE.replace('"bad"', '"never"')
+            self.more = {"retry_of": "former"}
+
+    def prepare(self, store: Store, instance: Instance) -> None:
+        """Every third row of a file fails for now."""
+        if self.kind != "retry":
+            return
+        mixed = b"".join(
+            b"%d,bad\n" % n if n % 3 == 0 else b"%d,row %d\n" % (n, n) for n in range(6000)
+        )
+        store.put("inbox", "in/mixed.csv", mixed)
+        with batch(self._tmp_path, store, task_id="former") as run:
+            assert run.whole(instance).progress.rows_failed > 2000
+        self._before = store.everything("outbox")
+
+    def lay(self, home: Path, store: Store) -> None:
+        """Nothing in the output but what belongs there."""
+        store.clear("outbox")
+        for key, content in self._before.items():
+            store.put("outbox", key, content)
+        if self._before:
+            shutil.copytree(self._tmp_path / "batch" / "former", home / "batch" / "former")
+
+
 @pytest.mark.timeout(120 + 6 * KILLS)
-@pytest.mark.parametrize("kind", ["csv", "file"])
-def test_everything_dies_at_random(tmp_path: Path, store: Store, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["csv", "file", "retry"])
+def test_everything_dies_at_random(
+    tmp_path: Path, store: Store, doubler: Instance, kind: str
+) -> None:
     chance = random.Random(f"{SEED} {kind} {store.root[:4]}")
-    script, more = (DOUBLE, {}) if kind == "csv" else (SIZES, FILES)
-    fill(store, 6000) if kind == "csv" else fill_files(store)
-    with two_instances(tmp_path, script) as instances:
-        calm = undisturbed(tmp_path, store, instances[0], **more)
+    scene = Scene(kind, tmp_path, store)
+    scene.prepare(store, doubler)
+    with two_instances(tmp_path, scene.script) as instances:
+        scene.lay(tmp_path / "calm", store)
+        with batch(tmp_path / "calm", store, **scene.more) as run:
+            assert run.whole(instances[0]).outcome == "finished"
+        calm = store.everything("outbox")
         done = number = 0
         while done < KILLS:
             number += 1
             assert number <= 4 * KILLS + 4, "the runs are too short to be killed"
             home = tmp_path / f"home-{number}"
-            store.clear("outbox")
-            with batch(home, store, **more, attempts=5) as run:
+            scene.lay(home, store)
+            with batch(home, store, **scene.more, attempts=5) as run:
                 run.offer(*instances)
                 run.start()
                 storm = Storm(run, instances, chance.randrange(1 << 30))

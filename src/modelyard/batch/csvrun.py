@@ -10,7 +10,7 @@ from dataclasses import replace
 from modelyard.batch import quarantine, rows
 from modelyard.batch.journal import File, Stage
 from modelyard.batch.mapping import RowError
-from modelyard.batch.payload import answer_line, encode, error_line, fault_of, row_form
+from modelyard.batch.payload import answer_line, encode, error_line, fault_of, is_form, row_form
 from modelyard.batch.quarantine import BadRow
 from modelyard.batch.spec import JSON
 from modelyard.batch.spool import ShortSpool, Spool
@@ -185,10 +185,8 @@ class CsvRun:
             if isinstance(columns, RowError):
                 raise columns
             value = rule.build(columns)
-            if self._place.spec.content_type == JSON:
-                row.body = encode(value)
-            else:
-                row.kind, row.body = row_form(value)
+            kind = self._place.spec.content_type
+            row.kind, row.body = row_form(value) if is_form(kind) else (kind, encode(value))
         except ValueError as error:
             self._fail(row, UNREADABLE, str(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import quote
 
 from modelyard.batch.lines import Line
 from modelyard.batch.pace import Pace
@@ -14,6 +15,7 @@ MOST_LINES = 64
 _BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
 _CONNECT_S = 5.0
+_PATH = "/%?=&+,;:@~!$'()*[]"
 
 Settle = Callable[["Endpoint", Work, int, bytes, bool], None]
 
@@ -46,6 +48,7 @@ class Endpoint:
         self._connecting: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._not_before = 0.0
+        path = quote(path, safe=_PATH)
         self._start = f"POST {path} HTTP/1.1\r\nhost: {address.host}:{address.port}\r\n".encode()
         self._heads: dict[str, bytes] = {}
 
@@ -152,6 +155,7 @@ class Endpoint:
         self._loop.call_later(pause + 0.001, self._wake)
 
     def _head(self, kind: str) -> bytes:
+        kind = "".join(kind.splitlines())
         return self._start + f"content-type: {kind}\r\ncontent-length: ".encode()
 
     def _open(self) -> None:

@@ -6,8 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from modelyard.batch.journal import File
-from modelyard.batch.payload import fault_of, file_form
-from modelyard.batch.spec import FORM
+from modelyard.batch.payload import fault_of, file_form, is_form
 from modelyard.batch.work import Work
 from modelyard.batch.workplace import FileFailed, Workplace
 
@@ -64,7 +63,7 @@ class FileRun:
         place, path, mark = self._place, self._file.path, self._file.mark
         content = await place.read(lambda: place.objects.part(path, 0, size, mark))
         kind = place.spec.content_type
-        if kind == FORM:
+        if is_form(kind):
             name = path.key.rpartition("/")[2]
             kind, content = file_form(place.spec.field, name, content)
         return Work(self, kind, content)

@@ -24,6 +24,11 @@ def encode(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def is_form(content_type: str) -> bool:
+    """Whether an api of this content type wants a form; JSON otherwise."""
+    return content_type.strip().lower().startswith(FORM)
+
+
 def form_boundary(content: bytes) -> bytes:
     """A boundary that ``content`` does not hold; the same for the same content."""
     boundary = _BOUNDARY

@@ -186,15 +186,17 @@ def _open(bucket: Path, key: str) -> int | None:
 
 
 _ASIDE = ".aside"
-"""Beside the buckets; no bucket can have this name."""
+"""Beside the buckets; no bucket can have this name. In one that is a file system of its own."""
 _numbers = itertools.count()
 
 
 def put(root: Path, bucket: str, key: str, content: bytes | Path, *, durable: bool) -> None:
     """Write one object, whole or not at all; ``durable``: it survives a power cut. ``OSError``."""
-    aside = root / _ASIDE / f"{os.getpid()}-{next(_numbers)}"
-    aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = root / bucket / key
+    # A bucket may be another file system's, and nothing is renamed into that.
+    same = root.stat().st_dev == (root / bucket).stat().st_dev
+    aside = (root if same else root / bucket) / _ASIDE / f"{os.getpid()}-{next(_numbers)}"
+    aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with aside.open("xb") as file:
             if isinstance(content, Path):
@@ -216,10 +218,12 @@ def put(root: Path, bucket: str, key: str, content: bytes | Path, *, durable: bo
 
 def sweep(root: Path) -> None:
     """Remove what writers that were killed have left aside."""
-    for path in (root / _ASIDE).glob("*-*"):
-        pid = path.name.partition("-")[0]
-        if not Path("/proc", pid).exists():
-            path.unlink(missing_ok=True)
+    buckets = [path for path in root.glob("*") if not path.is_symlink()]
+    for folder in (root, *buckets):
+        for path in (folder / _ASIDE).glob("*-*"):
+            pid = path.name.partition("-")[0]
+            if not Path("/proc", pid).exists():
+                path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from batch_support import Folder, Store, objects_of
+from batch_support import Cloud, Folder, Store, objects_of
 
 from modelyard.errors import InvalidRequest
 from modelyard.objects.paths import ObjectPath
@@ -31,6 +31,13 @@ async def test_pages_list_everything_below_a_folder(store: Store) -> None:
     assert await listed(store, "in") == {k: s for k, s in sizes.items() if k.startswith("in/")}
     assert await listed(store, "") == sizes
     assert await listed(store, "nothing") == {}
+
+
+async def test_what_stands_for_a_folder_is_none(s3_url: str) -> None:
+    cloud = Cloud(s3_url)
+    for key in ("in/", "in/sub/", "in/sub/empty"):
+        cloud.put("inbox", key, b"")
+    assert await listed(cloud, "in") == {"in/sub/empty": 0}
 
 
 async def test_parts_of_an_object_that_stays_the_same(store: Store) -> None:

@@ -23,6 +23,8 @@ _SLICE = 128
 _MOST_ROWS = 16_384
 _MOST_BYTES = 24 * 1024 * 1024
 """Rows, and their bytes, between the oldest without an answer and the newest that was sent."""
+_SMALL = 1 << 18
+"""Bytes of results that are delivered at once, without a checkpoint."""
 UNREADABLE = "ModelArts.4105"
 _NO_ANSWER = "ModelArts.4503"
 
@@ -106,8 +108,20 @@ class CsvRun:
         if self._failed and not self._ok:
             self.file = replace(self.file, error=await asyncio.to_thread(self._why_none))
         async with self._saving:
-            await self._save(Stage.COMPUTED)
+            await self._settle()
             self._over = True
+
+    async def _settle(self) -> None:
+        """Keep what was computed, unless that would cost more than to compute it again."""
+        out, bad = self._out, self._bad
+        assert out is not None
+        assert bad is not None
+        if self._saved.rows or out.length > _SMALL:
+            await self._save(Stage.COMPUTED)
+            return
+        self.file = self._now(Stage.COMPUTED)
+        if bad.length:
+            await asyncio.to_thread(bad.sync)
 
     async def _look(self) -> None:
         self.file = await self._place.look(self.file)
@@ -251,13 +265,14 @@ class CsvRun:
 
     # Keeping -----------------------------------------------------------------------------------
 
-    async def _save(self, stage: Stage) -> None:
+    def _now(self, stage: Stage) -> File:
+        """Where the file stands, with all of it in its spools."""
         out, bad = self._out, self._bad
         assert out is not None
         assert bad is not None
         out.flush()
         bad.flush()
-        now = replace(
+        return replace(
             self.file,
             stage=stage,
             rows=self._rows,
@@ -267,7 +282,10 @@ class CsvRun:
             ok=self._ok,
             failed=self._failed,
         )
-        await asyncio.to_thread(_sync, out, bad)
+
+    async def _save(self, stage: Stage) -> None:
+        now = self._now(stage)
+        await asyncio.to_thread(_sync, self._out, self._bad)
         reached(Step.BATCH_SPOOL)
         await self._place.desk.save(now)
         self._saved = now
@@ -303,6 +321,7 @@ class CsvRun:
                     spool.close()
 
 
-def _sync(*spools: Spool) -> None:
+def _sync(*spools: Spool | None) -> None:
     for spool in spools:
-        spool.sync()
+        if spool is not None:
+            spool.sync()

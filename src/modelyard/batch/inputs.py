@@ -130,20 +130,10 @@ async def listing(objects: Objects, spec: RunSpec) -> AsyncIterator[list[Input]]
 async def _folder(objects: Objects, source: ObjectPath) -> AsyncIterator[list[Input]]:
     empty = True
     async for page in objects.pages(source):
-        found = [one for one in page if one.size or await _is_there(objects, source, one)]
-        empty = empty and not found
-        yield [_input(source.bucket, entry) for entry in found]
+        empty = empty and not page
+        yield [_input(source.bucket, entry) for entry in page]
     if empty:
         raise missing(source)
-
-
-async def _is_there(objects: Objects, source: ObjectPath, entry: Entry) -> bool:
-    """Whether an empty object is one: what stands for a folder has a slash at its end, and is
-    listed without.
-    """
-    return (
-        bool(entry.oddity) or await objects.look(ObjectPath(source.bucket, entry.key)) is not None
-    )
 
 
 def _input(bucket: str, entry: Entry) -> Input:

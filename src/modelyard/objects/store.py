@@ -164,13 +164,17 @@ class Objects:
         """Everything below a folder, at any depth, some at a time: in no order, without a bound.
 
         In a local folder links and devices are told too, marked as what they are; on S3 the empty
-        objects that stand for folders look like empty files.
+        objects that stand for folders are left out.
         """
         if self._folder is None:
             try:
                 store = self._store(prefix.bucket)
                 async for metas in obstore.list(store, prefix.key or None, chunk_size=_PAGE):
-                    yield [_entry(meta) for meta in metas]
+                    yield [
+                        _entry(meta)
+                        for meta in metas
+                        if meta["size"] or await _is_there(store, meta)
+                    ]
             except (BaseError, ValueError, FileNotFoundError) as error:
                 raise _translated(error, prefix) from error
             return
@@ -329,6 +333,17 @@ class Objects:
             client_options={"allow_http": url.scheme == "http"},
             retry_config=_RETRIES,
         )
+
+
+async def _is_there(store: LocalStore | S3Store, meta: ObjectMeta) -> bool:
+    """Whether an object has this name: one that stands for a folder has a slash at its end, and is
+    listed without.
+    """
+    try:
+        await obstore.head_async(store, meta["path"])
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _entry(meta: ObjectMeta) -> Entry:

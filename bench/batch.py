@@ -182,8 +182,9 @@ def watch(
         for mark in MARKS[:-1]:
             if mark not in seen and progress.rows_done >= mark * rows:
                 seen[mark] = look()
-        if progress.rows_done >= 0.97 * rows:
-            latest = look()
+        found = look()
+        # The last moment at which all of them were there.
+        latest = found if all(one.rss for one in found) else latest
         time.sleep(0.1)
     seen[MARKS[-1]] = latest
     return seen
@@ -287,7 +288,7 @@ def show_processes(rows: int, seen: dict[float, list[Memory]], spent: dict[str, 
         ],
     )
     console.print(
-        "CPU: of the processes themselves, read when 97 % were done or later", style="dim"
+        "CPU: of the processes themselves, read at the latest 0.1 s before the end", style="dim"
     )
 
 

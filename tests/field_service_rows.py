@@ -38,7 +38,7 @@ SERVICE_ROWS = (
         good=("real-time",),
         bad=(
             *BLANK,
-            *(Bad(kind, "3518") for kind in ("batch", "edge")),
+            Bad("edge", "3518"),
             *("realtime", "Real-Time", "real-time ", *NOT_TEXT),
         ),
         calls=("POST",),

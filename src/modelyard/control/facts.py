@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from modelyard.control.batch_rules import ObjectRules
 from modelyard.control.capacity import pools_of
 from modelyard.control.checks import Checks
+from modelyard.domain.batch_config import ApiFacts
 from modelyard.domain.requests import Facts, ModelFacts, Present
 from modelyard.domain.version_config import CONFIG_LIMIT
 from modelyard.settings import Settings
 from modelyard.store.models import find_models
+from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Service
 
 
@@ -27,10 +32,7 @@ async def gather_facts(
     """
     models = await find_models(session, project_id, _model_ids(body), lock=lock)
     return Facts(
-        models={
-            model_id: ModelFacts(model_id, m.name, m.version, m.status, tuple(m.install_type))
-            for model_id, m in models.items()
-        },
+        models={model_id: _model(model) for model_id, model in models.items()},
         pools=pools_of(settings),
         present=_present(service),
         checks=Checks(settings.checks_dir).names(),
@@ -38,13 +40,40 @@ async def gather_facts(
         max_instances=settings.max_instances_per_version,
         default_deploy_timeout_s=settings.deploy_timeout,
         default_grace_s=int(settings.drain_grace),
+        batch=ObjectRules(),
+    )
+
+
+def _model(model: Model) -> ModelFacts:
+    return ModelFacts(
+        model_id=model.id,
+        name=model.name,
+        version=model.version,
+        status=model.status,
+        install_type=tuple(model.install_type),
+        apis=tuple(_api(api) for api in model.apis if isinstance(api, dict)),
+    )
+
+
+def _api(api: dict[str, Any]) -> ApiFacts:
+    schema = api.get("input_params")
+    return ApiFacts(
+        url=str(api.get("url", "/")),
+        method=str(api.get("method", "post")),
+        content_type=str(api.get("content_type", "")),
+        schema=schema if isinstance(schema, dict) else {},
     )
 
 
 def _present(service: Service | None) -> Present:
     if service is None:
         return Present()
-    return Present(service.cluster_id, service.pool_name, service.additional_properties)
+    return Present(
+        service.cluster_id,
+        service.pool_name,
+        service.additional_properties,
+        service.infer_type,
+    )
 
 
 def _model_ids(body: object) -> list[str]:

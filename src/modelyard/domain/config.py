@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from modelyard.domain.affinity import Affinity
+from modelyard.domain.batch_config import BatchJob
 from modelyard.domain.flavors import find_flavor
 from modelyard.domain.pools import PoolRef
 from modelyard.domain.resources import Resources
@@ -41,14 +42,15 @@ class CustomSpec:
 
 @dataclass(frozen=True, slots=True)
 class VersionConfig:
-    """One element of ``config`` of a real-time service (services.md §3.3).
+    """One element of ``config`` (services.md §3.3).
 
     ``max_surge`` and ``max_unavailable``: below 1 a fraction of ``instance_count``, from 1 on a
     count (services.md §5.2). ``deploy_timeout_s`` bounds the start of one instance,
     ``grace_s`` its drain. ``additional_properties`` is echoed as it was sent. ``shadow``: percent
     of the predictions that a version of weight 0 gets a copy of. ``slot``: see ``slots.py``.
     ``pool``: where it runs, None for the shared pool; ``cluster_id`` and ``pool_name`` as they
-    were sent with the version.
+    were sent with the version. ``batch``: what the runs of a batch service do; its ``weight`` is
+    100, since all its instances work on one run.
     """
 
     model_id: str
@@ -70,6 +72,7 @@ class VersionConfig:
     persistent_volumes: tuple[PersistentVolume, ...] = ()
     log_volumes: tuple[LogVolume, ...] = ()
     affinity: Affinity | None = None
+    batch: BatchJob | None = None
 
     @property
     def surge(self) -> int:
@@ -138,6 +141,8 @@ class VersionConfig:
             body["log_volume"] = [v.to_json() for v in self.log_volumes]
         if self.affinity:
             body["affinity"] = self.affinity.to_json()
+        if self.batch:
+            body |= self.batch.to_json()
         named = {"cluster_id": self.cluster_id, "pool_name": self.pool_name}
         return body | {key: name for key, name in named.items() if name}
 
@@ -166,6 +171,7 @@ class VersionConfig:
             persistent_volumes=tuple(PersistentVolume.from_json(v) for v in volumes),
             log_volumes=tuple(LogVolume.from_json(v) for v in logs),
             affinity=Affinity.from_json(affinity) if affinity else None,
+            batch=BatchJob.from_json(body) if "src_path" in body else None,
         )
 
 

@@ -13,9 +13,10 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+from modelyard.domain.batch_config import BATCH, BATCH_FIELDS, REAL_TIME
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.fields import Fields, Problems
-from modelyard.domain.version_config import CONFIG_LIMIT, FIELDS
+from modelyard.domain.version_config import CONFIG_LIMIT, FIELDS, fields_of
 from modelyard.errors import Problem
 
 JsonObject = dict[str, Any]
@@ -31,7 +32,8 @@ _FORM = 'Send [{"op": "replace", "path": "/config/0/…", "value": …}].'
 
 def as_body(version: VersionConfig) -> JsonObject:
     """A version as an element of an update's ``config`` (services.md §3.3)."""
-    body = {key: value for key, value in version.to_json().items() if key in FIELDS}
+    known = (*FIELDS, *BATCH_FIELDS)
+    body = {key: value for key, value in version.to_json().items() if key in known}
     # The operator's default may lie outside of what callers may ask for.
     if not 180 <= body[_TIMEOUT] <= 7200:
         del body[_TIMEOUT]
@@ -88,8 +90,9 @@ def _replace(config: list[JsonObject], path: str, value: Any) -> tuple[str, str]
         return "names no model version of the service", f"There are {len(config)}, from 0 on."
     if not rest:
         return _replace_whole(config, int(index), value)
-    if rest[0] not in FIELDS:
-        return "cannot be changed by an update", f"Replace one of: {', '.join(FIELDS)}."
+    known = fields_of(BATCH if "src_path" in config[int(index)] else REAL_TIME)
+    if rest[0] not in known:
+        return "cannot be changed by an update", f"Replace one of: {', '.join(known)}."
     target: Any = config[int(index)]
     for token in rest[:-1]:
         target = _member(target, token)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelyard.domain.batch_config import REAL_TIME, ApiFacts, BatchRules
 from modelyard.domain.config import Schedule, VersionConfig
 from modelyard.domain.pools import Pool
 from modelyard.domain.rollout import Rollout
@@ -23,6 +24,12 @@ class ModelFacts:
     version: str
     status: str
     install_type: tuple[str, ...]
+    apis: tuple[ApiFacts, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """As messages name it."""
+        return f"[{self.name} {self.version}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Present:
     cluster_id: str = ""
     pool_name: str = ""
     additional_properties: JsonObject | None = None
+    infer_type: str = REAL_TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class Facts:
     ``models``: those of the caller's project, by id. ``pools``: the dedicated ones. ``present``:
     the service as it is (nothing at creation). ``checks``: names of the operator's check scripts.
     ``counted``: whether the gateway counts predictions, without which there is no guard.
+    ``batch``: how paths and rules of batch services are read; None: there are none here.
     """
 
     models: Mapping[str, ModelFacts]
@@ -63,6 +72,7 @@ class Facts:
     max_instances: int = 5
     default_deploy_timeout_s: int = 1200
     default_grace_s: int = 60
+    batch: BatchRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,7 @@ class ServiceCreate:
     pool_name: str = ""
     priority: int = 1
     secrets: tuple[Secret, ...] = ()
+    infer_type: str = REAL_TIME
 
 
 @dataclass(frozen=True, slots=True)

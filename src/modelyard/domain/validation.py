@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from modelyard.domain.batch_config import BATCH, REAL_TIME
 from modelyard.domain.config import Schedule, VersionConfig
 from modelyard.domain.fields import Fields, Problems
 from modelyard.domain.pools import judge_present, judge_usable, read_pools, remembered_pools
@@ -17,6 +18,7 @@ from modelyard.domain.rollout import Rollout
 from modelyard.domain.service_properties import read_secrets, read_service_properties
 from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.domain.version_config import read_config
+from modelyard.domain.websocket_upgrade import takes_websockets
 from modelyard.errors import Problem
 
 DESCRIPTION_LIMIT = 100
@@ -62,7 +64,7 @@ def read_create(body: object, facts: Facts) -> tuple[ServiceCreate | None, list[
         return None, problems.found
     fields.only(CREATE_FIELDS, f"Known fields: {', '.join(CREATE_FIELDS)}.")
     name = _service_name(fields)
-    _infer_type(fields)
+    kind = _infer_type(fields, facts)
     description = _description(fields, forbid=True) or ""
     workspace = fields.text("workspace_id") or "0"
     if workspace != "0":
@@ -70,9 +72,10 @@ def read_create(body: object, facts: Facts) -> tuple[ServiceCreate | None, list[
     pool = read_pools(fields, facts.pools)
     if _falls_back(fields):
         judge_usable(pool, problems)
-    config = read_config(fields, facts, pool, required=True)
+    config = read_config(fields, facts, pool, required=True, kind=kind)
     _network(fields, config)
     schedule = _schedule(fields) or ()
+    _only_real_time(fields, kind)
     properties, rollout = read_service_properties(fields, facts)
     policy = _policy(fields) or LoadBalancerPolicy.ROUND_ROBIN
     priority = _priority(fields)
@@ -92,6 +95,7 @@ def read_create(body: object, facts: Facts) -> tuple[ServiceCreate | None, list[
         pool_name=pool.pool_name,
         priority=priority or LOWEST_PRIORITY,
         secrets=secrets or (),
+        infer_type=kind,
     ), []
 
 
@@ -112,6 +116,7 @@ def read_update(body: object, facts: Facts) -> tuple[ServiceUpdate | None, list[
     ignored = fields.has("status") or _says_nothing(fields.body.get("config"))
     config = None if ignored else _read_new_config(fields, facts)
     schedule = _schedule(fields)
+    _only_real_time(fields, facts.present.infer_type)
     properties, rollout = read_service_properties(fields, facts)
     policy = _policy(fields)
     priority = _priority(fields)
@@ -127,7 +132,7 @@ def _read_new_config(fields: Fields, facts: Facts) -> tuple[VersionConfig, ...] 
     pool = remembered_pools(facts.present.cluster_id, facts.present.pool_name, facts.pools)
     if _falls_back(fields):
         judge_present(pool, fields.problems)
-    return read_config(fields, facts, pool, required=False)
+    return read_config(fields, facts, pool, required=False, kind=facts.present.infer_type)
 
 
 def _falls_back(fields: Fields) -> bool:
@@ -158,12 +163,47 @@ def _service_name(fields: Fields) -> str | None:
     return name
 
 
-def _infer_type(fields: Fields) -> None:
-    kind = fields.text("infer_type", required=True, choices=_INFER_TYPES, remedy="Send real-time.")
-    if kind in ("batch", "edge"):
+def _infer_type(fields: Fields, facts: Facts) -> str:
+    """The kind of service; real-time where it is unusable, so that the rest can be judged."""
+    remedy = "Send real-time or batch."
+    kind = fields.text("infer_type", required=True, choices=_INFER_TYPES, remedy=remedy)
+    known = (REAL_TIME, BATCH) if facts.batch else (REAL_TIME,)
+    if kind is not None and kind in known:
+        return kind
+    if kind is not None:
         fields.problems.invalid(
-            "infer_type", f"{kind} services are not supported yet", "Send real-time.", "3518"
+            "infer_type", f"{kind} services are not supported here", remedy, "3518"
         )
+    return REAL_TIME
+
+
+def _only_real_time(fields: Fields, kind: str) -> None:
+    """Refuse what would be without effect in a batch service (services.md §2.1, §6)."""
+    if kind != BATCH:
+        return
+    properties = fields.body.get("additional_properties")
+    known = properties if isinstance(properties, dict) else {}
+    for name, given, why in (
+        ("schedule", fields.body.get("schedule"), "a batch service ends when its run is over"),
+        (
+            "load_balancer_policy",
+            fields.has("load_balancer_policy"),
+            "nobody calls a batch one",
+        ),
+        (
+            "additional_properties.rollout",
+            known.get("rollout"),
+            "a batch service has no traffic to move",
+        ),
+        (
+            "additional_properties.websocket_upgrade",
+            takes_websockets(known),
+            "nobody calls a batch one",
+        ),
+    ):
+        if given:
+            reason = f"is of real-time services only: {why}"
+            fields.problems.invalid(name, reason, "Leave it out.")
 
 
 def _description(fields: Fields, *, forbid: bool) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelyard.domain.affinity import read_affinity
+from modelyard.domain.batch_config import BATCH, BATCH_FIELDS, BatchJob, read_job
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.custom_spec import read_specification
 from modelyard.domain.fields import Fields, Problems
@@ -11,15 +12,7 @@ from modelyard.domain.requests import Facts, ModelFacts
 from modelyard.domain.version_properties import read_properties
 
 # Keys of batch and edge services, void in a real-time one (services.md §3.3).
-_OTHER_KINDS = (
-    "src_path",
-    "dest_path",
-    "req_uri",
-    "mapping_type",
-    "mapping_rule",
-    "src_type",
-    "nodes",
-)
+_OTHER_KINDS = (*BATCH_FIELDS, "nodes")
 FIELDS = (
     "model_id",
     "weight",
@@ -35,14 +28,16 @@ FIELDS = (
 )
 CONFIG_LIMIT = 100
 """Versions one service may have."""
+_WHOLE = 100
 
 
 def read_config(
-    service: Fields, facts: Facts, service_pool: PoolChoice, *, required: bool
+    service: Fields, facts: Facts, service_pool: PoolChoice, *, required: bool, kind: str
 ) -> tuple[VersionConfig, ...] | None:
-    """The versions of a real-time service; None when absent or unusable (problems are noted).
+    """The versions of a service; None when absent or unusable (problems are noted).
 
-    ``service_pool``: the pool of versions that name none themselves (services.md §3.5).
+    ``kind``: its ``infer_type``. ``service_pool``: the pool of versions that name none themselves
+    (services.md §3.5).
     """
     problems = service.problems
     items = service.array("config", required=required)
@@ -54,27 +49,34 @@ def read_config(
     if len(items) > CONFIG_LIMIT:
         problems.invalid("config", f"has {len(items)} elements", f"Send at most {CONFIG_LIMIT}.")
         return None
+    if kind == BATCH and len(items) > 1:
+        reason = f"has {len(items)} elements"
+        problems.invalid("config", reason, "A batch service has one: send a service for each.")
+        return None
     versions = [
-        _read_item(item, f"config[{i}]", facts, service_pool, problems)
+        _read_item(item, f"config[{i}]", facts, service_pool, problems, kind)
         for i, item in enumerate(items)
     ]
-    _judge_together(items, facts, problems)
+    if kind != BATCH:
+        _judge_together(items, facts, problems)
     if any(version is None for version in versions):
         return None
     return tuple(version for version in versions if version is not None)
 
 
 def _read_item(
-    item: object, path: str, facts: Facts, service_pool: PoolChoice, problems: Problems
+    item: object, path: str, facts: Facts, service_pool: PoolChoice, problems: Problems, kind: str
 ) -> VersionConfig | None:
     if not isinstance(item, dict):
         problems.invalid(path, "is not an object", "Send model_id, weight, specification…")
         return None
     fields = Fields(item, path, problems)
-    fields.only((*FIELDS, *_OTHER_KINDS), f"Known fields: {', '.join(FIELDS)}.")
+    fields.only((*FIELDS, *_OTHER_KINDS), f"Known fields: {', '.join(fields_of(kind))}.")
     before = len(problems.found)
-    model_id = _model_id(fields, facts)
-    weight = fields.integer("weight", low=0, high=100, required=True)
+    model_id = _model_id(fields, facts, kind)
+    weight: int | None = _WHOLE
+    if kind != BATCH:
+        weight = fields.integer("weight", low=0, high=100, required=True)
     own = read_pools(fields, facts.pools)
     judge_usable(own, problems)
     choice = own if own.speaks else service_pool
@@ -84,6 +86,7 @@ def _read_item(
     timeout = fields.integer("deploy_timeout_in_seconds", low=180, high=7200)
     affinity = read_affinity(fields, choice)
     properties = read_properties(fields, choice, weight)
+    job = _job(fields, facts) if kind == BATCH else None
     if len(problems.found) > before:
         return None
     assert model_id and specification and weight is not None and count is not None
@@ -106,10 +109,26 @@ def _read_item(
         persistent_volumes=properties.persistent_volumes,
         log_volumes=properties.log_volumes,
         affinity=affinity,
+        batch=job,
     )
 
 
-def _model_id(fields: Fields, facts: Facts) -> str | None:
+def fields_of(kind: str) -> tuple[str, ...]:
+    """The members of a version that mean something for that ``infer_type``."""
+    if kind != BATCH:
+        return FIELDS
+    return (*(key for key in FIELDS if key != "weight"), *BATCH_FIELDS)
+
+
+def _job(fields: Fields, facts: Facts) -> BatchJob | None:
+    named = fields.body.get("model_id")
+    model = facts.models.get(named) if isinstance(named, str) else None
+    assert facts.batch is not None, "who reads batch services says how"
+    label, apis = (model.label, model.apis) if model else ("", None)
+    return read_job(fields, label, apis, facts.batch)
+
+
+def _model_id(fields: Fields, facts: Facts, kind: str) -> str | None:
     model_id = fields.text("model_id", required=True, remedy="Send the id of a published model.")
     if model_id is None:
         return None
@@ -123,22 +142,22 @@ def _model_id(fields: Fields, facts: Facts) -> str | None:
             "3507",
         )
         return None
-    _judge_model(name, model, fields.problems)
+    _judge_model(name, model, fields.problems, kind)
     return model_id
 
 
-def _judge_model(name: str, model: ModelFacts, problems: Problems) -> None:
-    label = f"[{model.name} {model.version}]"
+def _judge_model(name: str, model: ModelFacts, problems: Problems, kind: str) -> None:
+    label = model.label
     if model.status != "published":
         problems.invalid(
             name, f"model {label} is {model.status}", "Use a model that is published.", "3515"
         )
-    if "real-time" not in model.install_type:
+    if kind not in model.install_type:
         allowed = ", ".join(model.install_type)
         problems.invalid(
             name,
-            f"model {label} cannot be used for real-time services",
-            f"Its install_type is {allowed}; import it with real-time.",
+            f"model {label} cannot be used for {kind} services",
+            f"Its install_type is {allowed}; import it with {kind}.",
             "3589",
         )
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """``status`` of a real-time service."""
+    """``status`` of a service; ``finished`` only of a batch service."""
 
     DEPLOYING = "deploying"
     RUNNING = "running"
@@ -85,9 +85,17 @@ def _asked(action: Action, trigger: str, after: Status) -> tuple[Transition, ...
     return tuple(Transition(before, trigger, after, "user") for before in allowed_in(action))
 
 
+_OTHER_WORK = "config update that changes what a batch run does (a new run)"
+_WORKING = (Status.DEPLOYING, Status.RUNNING, Status.CONCERNING)
+
 TRANSITIONS: tuple[Transition, ...] = (
     *_asked(Action.START, "start (status: running)", Status.DEPLOYING),
     Transition(Status.FAILED, "config or property update", Status.DEPLOYING, "user"),
+    Transition(Status.FINISHED, "config update (batch: a new run)", Status.DEPLOYING, "user"),
+    *(
+        Transition(before, _OTHER_WORK, Status.DEPLOYING, "user")
+        for before in (Status.RUNNING, Status.CONCERNING)
+    ),
     *_asked(Action.STOP, "stop (status: stopped)", Status.STOPPING),
     *_asked(Action.DELETE, "delete", Status.DELETING),
     Transition(Status.DEPLOYING, "every version has its instances", Status.RUNNING, "server"),
@@ -99,6 +107,14 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(Status.CONCERNING, "all instances are back", Status.RUNNING, "server"),
     Transition(Status.RUNNING, "the instances keep failing", Status.FAILED, "server"),
     Transition(Status.CONCERNING, "the instances keep failing", Status.FAILED, "server"),
+    *(
+        Transition(before, "all input is processed (batch)", Status.FINISHED, "server")
+        for before in _WORKING
+    ),
+    *(
+        Transition(before, "the run cannot go on (batch)", Status.FAILED, "server")
+        for before in _WORKING
+    ),
     *(
         Transition(before, "the auto-stop time has come", Status.STOPPING, "server")
         for before in (Status.DEPLOYING, Status.RUNNING, Status.CONCERNING)

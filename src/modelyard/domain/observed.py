@@ -149,11 +149,11 @@ class Desired:
 
     ``target`` is the revision asked for, ``serving`` the one whose weights are in force,
     ``live`` the last one that was completely reached. ``since`` (ms) is when the present wish
-    was accepted; only failures after it count against it. ``given_up``: this wish has failed and
-    waits for the caller. ``step``: how far a guarded rollout may go now; None: all the way.
-    ``rejected``: why the guard refuses the target. A new version has proven itself when it has
-    carried traffic for ``probation_ms``. A service none of whose instances is ready is given up
-    after ``restart_budget`` failures within an hour; 0: never.
+    was accepted; only failures after it count against it. ``given_up``: this wish has failed, or
+    is ``finished`` (a batch run is over), and waits for the caller. ``step``: how far a guarded
+    rollout may go now; None: all the way. ``rejected``: why the guard refuses the target. A new
+    version has proven itself when it has carried traffic for ``probation_ms``. A service none of
+    whose instances is ready is given up after ``restart_budget`` failures within an hour; 0: never.
     """
 
     wanted: Wanted
@@ -162,6 +162,7 @@ class Desired:
     live: RevisionTarget | None
     since: int
     given_up: bool = False
+    finished: bool = False
     kept: Kept | None = None
     step: Step | None = None
     rejected: str = ""

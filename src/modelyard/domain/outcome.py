@@ -60,7 +60,8 @@ def outcome(desired: Desired, observed: Observed, plan: Plan) -> Outcome:
             0,
         )
     if desired.given_up:
-        return Outcome(Status.FAILED, Turn.GOES_ON, None, None, 0)
+        status = Status.FINISHED if desired.finished else Status.FAILED
+        return Outcome(status, Turn.GOES_ON, None, None, 0)
     if plan.verdict is Verdict.BROKEN:
         return _broken(desired, observed, plan)
     if plan.verdict is Verdict.LIVE:

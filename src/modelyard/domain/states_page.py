@@ -21,13 +21,15 @@ _ALLOWED = """
 `config` stands for `PUT` with `config` or `load_balancer_policy`, `PATCH` and rollback;
 `description/schedule` also for `additional_properties` and tags; `property` for `PUT …/property`.
 What is not allowed is answered 400 ModelArts.3519 and changes nothing. "Already so" is answered
-200 without effect, or refused like the others with `MODELYARD_STRICT_SAME_STATUS`.
+200 without effect, or refused like the others with `MODELYARD_STRICT_SAME_STATUS`. `finished` is
+a status of batch services; `PUT …/property` is of real-time ones. `POST …/retry-failed` is allowed
+where `status=running` is.
 """
 _CHANGES = """
 ## How one status leads to another
 Deploying is the first status. A deleted service is gone once nothing of it is left. A
 `description`, a schedule, tags and a configuration update of a service that runs or is stopped
-leave the status as it is.
+leave the status as it is; but one that changes what a batch run does begins a new run.
 """
 
 

@@ -112,11 +112,14 @@ async def wanted_configs(
     """
     latest = and_(Revision.service_id == Service.id, Revision.number == Service.desired_revision)
     rows = await session.execute(
-        select(Service.wanted, Revision.config)
+        select(Service.wanted, Service.status, Revision.config)
         .join(Revision, latest)
         .where(Service.project_id == project_id, Service.id != but)
     )
     return [
-        (wanted == Wanted.RUNNING.value, tuple(VersionConfig.from_json(item) for item in config))
-        for wanted, config in rows
+        (
+            wanted == Wanted.RUNNING.value and status != Status.FINISHED.value,
+            tuple(VersionConfig.from_json(item) for item in config),
+        )
+        for wanted, status, config in rows
     ]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.config import VersionConfig
+from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import (
     Desired,
     Failure,
@@ -22,6 +24,8 @@ from modelyard.domain.observed import (
 )
 from modelyard.domain.rollout import Guard, Rollout
 from modelyard.domain.traffic import LoadBalancerPolicy
+from modelyard.store.batch_runs import unclosed_runs
+from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Instance as InstanceRow
 from modelyard.store.tables.service import Revision, Service
@@ -55,13 +59,16 @@ class StoredRevision:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """A consistent copy. ``rows``: the instances on record as living, by id."""
+    """A consistent copy. ``rows``: the instances on record as living, by id. ``runs``: of a batch
+    service those of which something may still run, the oldest first.
+    """
 
     service: Service
     revisions: Mapping[int, StoredRevision]
     rows: Mapping[str, InstanceRow]
     failures: tuple[Failure, ...]
     models: Mapping[str, Model]
+    runs: tuple[BatchRun, ...] = ()
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -90,6 +97,7 @@ class ServiceState:
             live=self._maybe(service.live_revision),
             since=service.wished_at,
             given_up=service.given_up,
+            finished=service.status == Status.FINISHED.value,
             kept=self._kept,
             step=self._step,
             rejected=service.rollout_rejected,
@@ -154,7 +162,10 @@ async def load_state(session: AsyncSession, service: Service, now: int) -> Servi
     and models.
     """
     service_id = service.id
+    batch = service.infer_type == BATCH
+    runs = tuple(await unclosed_runs(session, service_id)) if batch else ()
     named = (
+        *(run.revision for run in runs),
         service.desired_revision,
         service.serving_revision,
         service.live_revision,
@@ -180,4 +191,5 @@ async def load_state(session: AsyncSession, service: Service, now: int) -> Servi
             if row.ended_at is not None
         ),
         models={model.id: model for model in models},
+        runs=runs,
     )

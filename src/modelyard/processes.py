@@ -89,8 +89,9 @@ def spawn_detached(
     cwd: Path,
     log: Path,
     pass_fds: Sequence[int] = (),
+    stdin: int = subprocess.DEVNULL,
 ) -> ProcessIdentity:
-    """Start ``argv`` in a session of its own, output appended to ``log``.
+    """Start ``argv`` in a session of its own, output appended to ``log``, input from ``stdin``.
 
     It goes on when we die. Raises ``OSError`` when it cannot be started.
     """
@@ -100,7 +101,7 @@ def spawn_detached(
             list(argv),
             env=dict(env),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -132,6 +132,25 @@ class Settings(BaseSettings):
     image_registries: str = Field(
         default="", description="registries that images may be fetched from, as HOST[:PORT],…"
     )
+    batch_file_limit: int = Field(
+        default=12 * 1024 * 1024, ge=1, description="largest file of mapping_type file, bytes"
+    )
+    batch_csv_limit: int = Field(
+        default=0, ge=0, description="largest CSV file of a batch service, bytes; 0: any"
+    )
+    batch_attempts: int = Field(
+        default=3,
+        ge=1,
+        description="how often a batch request may be lost with its connection",
+    )
+    batch_manifest_lines: int = Field(
+        default=100_000, ge=1, description="lines of one output manifest of a batch run"
+    )
+    batch_keep: float = Field(
+        default=7 * 86400.0,
+        ge=0,
+        description="how long the checkpoints of a finished batch run are kept, for retry-failed",
+    )
     strict_same_status: bool = False
     bare_update_answer: bool = Field(
         default=False, description="answer every update with {} as the oldest clients expect"
@@ -234,6 +253,11 @@ class Settings(BaseSettings):
         return self.run_dir / "instances"
 
     @property
+    def runs_dir(self) -> Path:
+        """What the runs of batch services keep, each in a folder of its own."""
+        return self.home / "batch"
+
+    @property
     def containers_dir(self) -> Path:
         """Records of the containers that serve custom images."""
         return self.run_dir / "containers"
@@ -281,6 +305,7 @@ class Settings(BaseSettings):
             self.checks_dir,
             self.run_dir,
             self.instances_dir,
+            self.runs_dir,
             self.sockets_dir,
         ):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

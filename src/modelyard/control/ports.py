@@ -6,9 +6,11 @@ from here; ``testing/`` has twins that run the same loops in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from modelyard.batch.spec import Address, RunSpec
+from modelyard.batch.supervision import DriverReport
 from modelyard.domain.instance import InstanceReport, InstanceSpec
 from modelyard.domain.tally import Tally, VersionKey
 from modelyard.domain.traffic import ServiceTraffic
@@ -71,6 +73,46 @@ class Gateway(Protocol):
 
     async def withdraw(self, service_id: str) -> None:
         """Forget the service: its address answers 404 from now on."""
+        ...
+
+
+class Drivers(Protocol):
+    """The drivers of batch runs: processes that outlive us, told and heard by files."""
+
+    def report(self, task_id: str) -> DriverReport:
+        """Look at a run now; one that nothing is known of has no driver."""
+        ...
+
+    async def prepare(self, spec: RunSpec) -> None:
+        """Make the run's folder, unless it is there. Raises ``OSError``."""
+        ...
+
+    async def point(self, task_id: str, addresses: Sequence[Address]) -> None:
+        """Tell the driver which instances are ready. Raises ``OSError``."""
+        ...
+
+    async def start(self, task_id: str) -> None:
+        """Start the driver unless it lives. Raises ``OSError`` when no process can be made."""
+        ...
+
+    async def end(self, task_id: str, *, at_once: bool = False) -> None:
+        """Ask the driver to checkpoint and end; with ``at_once`` kill it."""
+        ...
+
+    async def remove(self, task_id: str) -> None:
+        """Forget everything of a run whose driver has ended."""
+        ...
+
+    def known(self) -> list[str]:
+        """The task ids of all runs of which something is kept."""
+        ...
+
+    def log_tail(self, task_id: str) -> str:
+        """The last line that the driver printed, or an empty string."""
+        ...
+
+    def on_exit(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(task_id)`` in the event loop when a driver ends."""
         ...
 
 

@@ -26,11 +26,13 @@ from pydantic import ValidationError
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
+from modelyard.batch.supervision import LocalDrivers
 from modelyard.clock import SystemClock
 from modelyard.control import health, orphans, reports, retention
+from modelyard.control.batch_survey import ObjectSurveyor
 from modelyard.control.checks import Checks
 from modelyard.control.loop import Loop
-from modelyard.control.orphans import end_orphans
+from modelyard.control.orphans import end_orphan_runs, end_orphans
 from modelyard.control.preview import Previews
 from modelyard.control.restore import present_traffic
 from modelyard.control.service_pass import Parts
@@ -148,8 +150,10 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         gateway.load(await present_traffic(settings, database, clock, runtime))
         checks = Checks(settings.checks_dir)
         stack.push_async_callback(checks.close)
+        drivers = LocalDrivers(settings.runs_dir, settings.logs_dir)
+        stack.callback(drivers.close)
         parts = Parts(
-            settings, database, clock, runtime, gateway, gateway.requests, checks, node=node
+            settings, database, clock, runtime, gateway, gateway.requests, checks, drivers, node
         )
         loop = Loop(parts)
         environments = Environments(settings, clock)
@@ -162,7 +166,13 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             tokens=tokens,
             importer=importer,
             gateway=gateway,
-            wishes=Wishes(settings, database, clock, Previews(settings, clock)),
+            wishes=Wishes(
+                settings,
+                database,
+                clock,
+                Previews(settings, clock),
+                ObjectSurveyor(settings, objects),
+            ),
             usage=UsageMeter(),
             rate=CallRate(),
             shadows=ShadowMeter(),
@@ -170,6 +180,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             hint=loop.hint,
         )
         await end_orphans(database, runtime)
+        await end_orphan_runs(database, drivers)
         await gateway.start()
         stack.push_async_callback(gateway.stop)
         await importer.start()
@@ -195,6 +206,12 @@ def _background(
 
     async def forget() -> None:
         await retention.forget(database, clock.now_ms())
+        keep_ms = int(parts.settings.batch_keep * 1000)
+        await retention.forget_runs(database, parts.drivers, keep_ms, clock.now_ms())
+
+    async def sweep() -> None:
+        await end_orphans(database, parts.runtime)
+        await end_orphan_runs(database, parts.drivers)
 
     async def tend() -> None:
         await renew(database, clock, environments)
@@ -207,7 +224,7 @@ def _background(
         Periodic("request-log", request_log.ROTATE_S, gateway.requests.rotate),
         Periodic("environments", shared.COLLECT_S, tend),
         Periodic("retention", retention.PERIOD_S, forget),
-        Periodic("orphans", orphans.PERIOD_S, lambda: end_orphans(database, parts.runtime)),
+        Periodic("orphans", orphans.PERIOD_S, sweep),
     ]
 
 

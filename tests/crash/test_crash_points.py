@@ -66,6 +66,10 @@ NOT_HERE |= dict.fromkeys(
     "of custom images: test_container_crash_points.py",
 )
 NOT_HERE |= dict.fromkeys(
+    [step for step in Step if step.startswith("run.")],
+    "of batch services: test_batch_service_points.py",
+)
+NOT_HERE |= dict.fromkeys(
     [step for step in Step if step.startswith("batch.")],
     "of a batch run's driver: tests/batch/test_batch_crash_points.py",
 )

@@ -20,6 +20,7 @@ from modelyard.store.migrate import migrate
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
 from modelyard.testing.clock import FakeClock
+from modelyard.testing.drivers import FakeDrivers
 from modelyard.testing.gateway import FakeGateway
 from modelyard.testing.requests import FakeRequests
 from modelyard.testing.runtime import FakeRuntime
@@ -48,6 +49,7 @@ class Bench:
         self.database = database
         self.requests = FakeRequests()
         self.checks = Checks(settings.checks_dir)
+        self.drivers = FakeDrivers()
         self.parts = Parts(
             settings,
             database,
@@ -56,6 +58,7 @@ class Bench:
             self.gateway,
             self.requests,
             self.checks,
+            self.drivers,
         )
         self.wishes = Wishes(settings, database, self.clock, Previews(settings, self.clock))
 

@@ -70,6 +70,14 @@ NOT_HERE |= dict.fromkeys(
     "only real containers: tests/crash/test_container_crash_points.py",
 )
 NOT_HERE |= dict.fromkeys(
+    [step for step in Step if step.startswith("run.")],
+    "runs of batch services: test_batch_crash_in_memory.py",
+)
+NOT_HERE |= dict.fromkeys(
+    [step for step in Step if step.startswith("batch.")],
+    "of a batch run's driver: tests/batch/test_batch_crash_points.py",
+)
+NOT_HERE |= dict.fromkeys(
     (Step.PROJECT_CREATE, Step.USER_CREATE, Step.ROLE_GRANT, Step.ROLE_REVOKE),
     "users and projects: one transaction each",
 )

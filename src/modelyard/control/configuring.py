@@ -5,7 +5,9 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control import journal
+from modelyard.control.batch_runs import begin_run, continue_or_renew
 from modelyard.control.describing import arm, tell_auto_stop
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import Wanted
 from modelyard.domain.outcome import Result
@@ -35,14 +37,22 @@ async def configure(
         return update_time
     told = f", back to revision {revision.origin}" if revision.origin else ""
     journal.event(session, service.id, f"updating service{told}", now)
-    if service.status == Status.FAILED.value:
+    goes_on = service.status not in (Status.FAILED.value, Status.FINISHED.value)
+    if service.infer_type == BATCH:
+        goes_on = await continue_or_renew(session, service, revision.config, now)
+    if not goes_on:
         _deploy(service, now)
     return update_time
 
 
-def start(session: AsyncSession, service: Service, now: int) -> None:
-    """Want the service to run, with the configuration that was asked for last."""
+def start(session: AsyncSession, service: Service, now: int, retry_of: str = "") -> None:
+    """Want the service to run, with the configuration that was asked for last.
+
+    For a batch service that is a new run; ``retry_of``: one whose failures it computes again.
+    """
     _deploy(service, now)
+    if service.infer_type == BATCH:
+        begin_run(session, service, now, retry_of)
     journal.event(session, service.id, "starting service", now)
     tell_auto_stop(session, service, now)
 

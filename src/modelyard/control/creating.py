@@ -7,11 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control import journal
 from modelyard.control.accepted import Accepted
+from modelyard.control.batch_runs import begin_run
 from modelyard.control.capacity import judge_capacity
 from modelyard.control.describing import tell_auto_stop
 from modelyard.control.facts import gather_facts
 from modelyard.control.judging import Author
 from modelyard.control.quotas import judge_quotas
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import Wanted
 from modelyard.domain.requests import ServiceCreate
@@ -32,15 +34,14 @@ async def create_service(
     now: int,
 ) -> Accepted:
     """The service with its first revision. Raises ``InvalidRequest`` or ``Conflict``."""
-    facts = await gather_facts(session, settings, author.project_id, body)
-    wish, problems = read_create(body, facts)
-    if wish is None:
-        raise refuse(problems)
+    wish = await judge_new(session, settings, author, body)
     service = _new_service(service_id, author, wish, now)
     await _add(session, service)
     config = assign_slots((), wish.config)
     revision = store.NewRevision(config, wish.policy, wish.rollout)
     store.add_revision(session, service.id, 1, revision, author.user_id, now)
+    if wish.infer_type == BATCH:
+        begin_run(session, service, now)
     journal.event(session, service.id, "start to deploy service", now)
     tell_auto_stop(session, service, now)
     await session.flush()
@@ -48,6 +49,17 @@ async def create_service(
     await judge_capacity(session, settings, service, revision)
     deploys = tuple(version.fingerprint for version in config)
     return Accepted(service.id, service.generation, now, 1, deploys)
+
+
+async def judge_new(
+    session: AsyncSession, settings: Settings, author: Author, body: object
+) -> ServiceCreate:
+    """What ``body`` asks for. Raises ``InvalidRequest`` with all problems."""
+    facts = await gather_facts(session, settings, author.project_id, body)
+    wish, problems = read_create(body, facts)
+    if wish is None:
+        raise refuse(problems)
+    return wish
 
 
 async def _add(session: AsyncSession, service: Service) -> None:
@@ -70,7 +82,7 @@ def _new_service(service_id: str, author: Author, wish: ServiceCreate, now: int)
         project_id=author.project_id,
         name=wish.name,
         description=wish.description,
-        infer_type="real-time",
+        infer_type=wish.infer_type,
         workspace_id=wish.workspace_id,
         cluster_id=wish.cluster_id,
         pool_name=wish.pool_name,

@@ -14,6 +14,7 @@ from sqlalchemy import or_, select
 from modelyard.control.service_pass import Parts, service_pass
 from modelyard.domain.lifecycle import Status
 from modelyard.periodic import Periodic
+from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Instance, Service
 
 log = structlog.get_logger(__name__)
@@ -49,7 +50,8 @@ class Loop:
 
     async def start(self) -> None:
         """Begin to work; the first passes are those of services that are not at rest."""
-        self._parts.runtime.on_exit(self._instance_ended)
+        self._parts.runtime.on_exit(lambda ended: self._look_up(Instance, ended))
+        self._parts.drivers.on_exit(lambda ended: self._look_up(BatchRun, ended))
         self._tasks = [
             asyncio.create_task(self._work(), name=f"loop-worker-{n}") for n in range(WORKERS)
         ]
@@ -110,24 +112,25 @@ class Loop:
 
     # -- what nobody hints at -------------------------------------------------------------------
 
-    def _instance_ended(self, instance_id: str) -> None:
-        task = asyncio.create_task(self._hint_owner(instance_id), name="loop-lookup")
+    def _look_up(self, table: type[Instance | BatchRun], ended: str) -> None:
+        """A process has ended: an instance's, or the driver of a run."""
+        task = asyncio.create_task(self._hint_owner(table, ended), name="loop-lookup")
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
 
-    async def _hint_owner(self, instance_id: str) -> None:
+    async def _hint_owner(self, table: type[Instance | BatchRun], ended: str) -> None:
         try:
             async with self._parts.database.read() as session:
-                row = await session.get(Instance, instance_id)
-        except Exception:  # The health watch will notice all the same.
-            log.exception("cannot look up an ended instance", instance_id=instance_id)
+                row = await session.get(table, ended)
+        except Exception:  # The health watch, or the next look, will notice all the same.
+            log.exception("cannot look up whose process ended", ended=ended)
             return
-        if row is not None:
+        if isinstance(row, Instance | BatchRun):
             self.hint(row.service_id)
 
     async def _restless(self) -> list[str]:
         """Services that are wanted to run or have something left to wind down."""
-        at_rest = (Status.STOPPED.value, Status.FAILED.value)
+        at_rest = (Status.STOPPED.value, Status.FAILED.value, Status.FINISHED.value)
         living = select(Instance.service_id).where(Instance.ended_at.is_(None))
         async with self._parts.database.read() as session:
             statement = select(Service.id).where(

@@ -1,7 +1,8 @@
-"""Instances that run although no row says so any more: ended here, so that none is left for ever.
+"""Instances and batch drivers that run although no row says so any more: ended here, so that none
+is left for ever.
 
 They come from a control plane that died after it had written an instance off and before it had
-ended its processes.
+ended its processes, or from a service that was deleted with what its runs had left.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import structlog
 from sqlalchemy import select
 
-from modelyard.control.ports import Runtime
+from modelyard.control.ports import Drivers, Runtime
+from modelyard.store.batch_runs import runs_of_drivers
 from modelyard.store.database import Database
 from modelyard.store.tables.service import Instance
 
@@ -28,3 +30,19 @@ async def end_orphans(database: Database, runtime: Runtime) -> None:
         if report.instance_id not in living:
             log.warning("ending an orphaned instance", instance_id=report.instance_id)
             await runtime.stop(report.instance_id)
+
+
+async def end_orphan_runs(database: Database, drivers: Drivers) -> None:
+    """End the driver and remove the folder of every run that has no row."""
+    # In this order, as above.
+    known = drivers.known()
+    async with database.read() as session:
+        rows = await runs_of_drivers(session, known)
+    for task_id in known:
+        if task_id in rows:
+            continue
+        if drivers.report(task_id).alive:
+            log.warning("ending an orphaned driver", task_id=task_id)
+            await drivers.end(task_id, at_once=True)
+        else:
+            await drivers.remove(task_id)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from modelyard.clock import Clock
 from modelyard.control.ports import Runtime
 from modelyard.control.traffic import traffic_of
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.instance import InstanceReport, Phase
 from modelyard.domain.observation import observe
 from modelyard.domain.observed import Observed, Wanted
@@ -30,7 +31,11 @@ async def present_traffic(
     reports = {report.instance_id: report for report in await runtime.list()}
     async with database.read() as session:
         services = list(
-            await session.scalars(select(Service).where(Service.wanted != Wanted.DELETED.value))
+            await session.scalars(
+                select(Service).where(
+                    Service.wanted != Wanted.DELETED.value, Service.infer_type != BATCH
+                )
+            )
         )
     return [await _traffic(settings, database, clock, service, reports) for service in services]
 

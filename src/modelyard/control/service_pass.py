@@ -15,14 +15,16 @@ import structlog
 from sqlalchemy import func, update
 
 from modelyard.clock import Clock
-from modelyard.control import guarding, journal
+from modelyard.control import batch_pass, guarding, journal
+from modelyard.control.batch_runs import end_when_over
 from modelyard.control.checks import Checks
 from modelyard.control.guarding import Look, guarded_step
-from modelyard.control.ports import Gateway, Requests, Runtime
+from modelyard.control.ports import Drivers, Gateway, Requests, Runtime
 from modelyard.control.schedule import stop_when_due
 from modelyard.control.settle import Carried, settle
 from modelyard.control.specs import instance_spec
 from modelyard.control.traffic import traffic_of
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.guard import Decision
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.domain.observation import Ended, Observation, observe, with_log
@@ -66,6 +68,7 @@ class Parts:
     gateway: Gateway
     requests: Requests
     checks: Checks
+    drivers: Drivers
     node: str = "00000000"
 
 
@@ -82,6 +85,7 @@ async def service_pass(parts: Parts, service_id: str) -> int | None:
             gone = await session.get(Service, service_id) is None
             return None if gone else now + BUSY_RETRY_MS
         await stop_when_due(session, service, now)
+        await end_when_over(session, service, parts.drivers, now)
         state = await load_state(session, service, now)
     this = _ServicePass(parts, service_id, token)
     try:
@@ -115,18 +119,20 @@ class _ServicePass:
         failures = (*state.failures, *(e.failure for e in seen.ended if e.failure))
         observed = Observed(seen.alive, failures)
         look = await self._look_at_guarded_step(state, now)
+        runs = batch_pass.look(self._parts.drivers, self._parts.settings, state)
         desired = _desired(state, self._parts.settings, look)
         todo = self._with_log_tails_of_kills(plan(desired, observed, now))
+        todo = runs.hold(todo, now) if runs else todo
         specs = {str(uuid.uuid4()): start for start in todo.starts}
         await self._record(state, seen, specs, reports, now)
         await self._clean_up(seen)
         await self._start(state, specs)
         published = ""
         try:
-            published = await self._publish(state, todo, reports)
+            published = await self._publish(state, todo, reports, runs)
         except InternalFailure as refusal:
             todo = _refused(desired, observed, refusal)
-        done = Carried(state, desired, observed, todo, look, published)
+        done = Carried(state, desired, observed, todo, look, published, runs)
         check_at = await self._settle(done)
         await self._let_go(observed, todo, reports)
         return check_at
@@ -235,17 +241,24 @@ class _ServicePass:
                 journal.event(session, self._service_id, message, now, journal.ABNORMAL)
 
     async def _publish(
-        self, state: ServiceState, todo: Plan, reports: Mapping[str, InstanceReport | None]
+        self,
+        state: ServiceState,
+        todo: Plan,
+        reports: Mapping[str, InstanceReport | None],
+        runs: batch_pass.Runs | None,
     ) -> str:
-        """Gives the routing version that the gateway acknowledged."""
-        if state.service.wanted == Wanted.DELETED.value:
-            await self._parts.gateway.withdraw(self._service_id)
-            return ""
+        """Gives the routing version that the gateway acknowledged; it hears of no batch service."""
         addresses = {
             instance_id: (report.host, report.port)
             for instance_id, report in reports.items()
             if report and report.port
         }
+        if runs is not None:
+            await runs.carry_out(todo.split, addresses, self._parts.clock.now_ms())
+            return ""
+        if state.service.wanted == Wanted.DELETED.value:
+            await self._parts.gateway.withdraw(self._service_id)
+            return ""
         traffic = traffic_of(state, todo.split, addresses, self._parts.settings)
         return await self._parts.gateway.publish(traffic)
 
@@ -316,9 +329,11 @@ def _label(state: ServiceState, model_id: str) -> str:
 def _desired(state: ServiceState, settings: Settings, look: Look | None) -> Desired:
     """What is wanted, under this platform's settings, and as the guard has just found."""
     refused = look is not None and look.decision is Decision.ROLL_BACK
+    # Nothing carries traffic in a batch service: nobody could prove himself by it.
+    probation = 0.0 if state.service.infer_type == BATCH else settings.probation
     return replace(
         state.desired,
-        probation_ms=int(settings.probation * 1000),
+        probation_ms=int(probation * 1000),
         restart_budget=settings.restart_budget,
         rejected=look.reason if look and refused else state.desired.rejected,
     )

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.control import guarding, journal
+from modelyard.control import batch_pass, guarding, journal
+from modelyard.control.batch_progress import RunOutcome
+from modelyard.control.batch_runs import abandon_run
 from modelyard.domain.guard import Decision
 from modelyard.domain.observed import Desired, Observed, Wanted
 from modelyard.domain.outcome import Outcome, Result, Turn, outcome
@@ -23,7 +25,8 @@ RETRY_NOW = 0
 @dataclass(frozen=True, slots=True)
 class Carried:
     """A plan that was carried out. ``desired`` is what it was made for; ``look`` what the guard
-    had seen before it, ``published`` the routing version that the gateway acknowledged.
+    had seen before it, ``published`` the routing version that the gateway acknowledged, ``runs``
+    those of a batch service.
     """
 
     state: ServiceState
@@ -32,6 +35,7 @@ class Carried:
     todo: Plan
     look: guarding.Look | None
     published: str
+    runs: batch_pass.Runs | None = None
 
 
 async def settle(session: AsyncSession, service: Service, done: Carried, now: int) -> int | None:
@@ -41,15 +45,24 @@ async def settle(session: AsyncSession, service: Service, done: Carried, now: in
     is the one the plan was made for.
     """
     result = outcome(done.desired, done.observed, done.todo)
-    same_wish = service.generation == done.state.service.generation
-    if same_wish and result.turn is Turn.ENDED and service.wanted == Wanted.DELETED.value:
+    generation = done.state.service.generation
+    if (
+        service.generation == generation
+        and result.turn is Turn.ENDED
+        and service.wanted == Wanted.DELETED.value
+    ):
         # Before anything else is noted: no row may refer to a service that goes.
         await session.execute(delete(Service).where(Service.id == service.id))
         return None
-    await _note_serving(session, service, result.serving, now)
+    due = await done.runs.note(session, service, now) if done.runs else None
+    same_wish = service.generation == generation
+    if same_wish or done.runs is None:
+        # No gateway has acknowledged what a batch service serves: an old wish's plan tells nothing.
+        await _note_serving(session, service, result.serving, now)
     if not same_wish:
         return RETRY_NOW
     check_at = await _apply(session, service, done, result, now)
+    check_at = min((at for at in (check_at, due) if at is not None), default=None)
     if service.due_time is not None and service.wanted == Wanted.RUNNING.value:
         check_at = service.due_time if check_at is None else min(check_at, service.due_time)
     service.check_at = check_at
@@ -192,5 +205,6 @@ async def _give_up(session: AsyncSession, service: Service, result: Outcome, now
     service.generation += 1
     await journal.close_logs(session, service.id, Result.FAIL, now, result.cause)
     await journal.finish_rollbacks(session, service.id, now)
+    await abandon_run(session, service, RunOutcome.FAILED, result.cause, now)
     info = f"service failed: {result.cause}"
     journal.event(session, service.id, info, now, journal.ABNORMAL)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control import journal
+from modelyard.control.batch_progress import RunOutcome
+from modelyard.control.batch_runs import abandon_run
 from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import Wanted
 from modelyard.domain.outcome import Result
@@ -23,6 +25,7 @@ async def begin_stop(
     service.due_time = None
     service.transition_at = service.wished_at = service.operation_time = now
     service.generation += 1
+    await abandon_run(session, service, RunOutcome.STOPPED, "the service was stopped", now)
     await journal.close_logs(session, service.id, Result.FAIL, now, "the service was stopped")
     await journal.finish_rollbacks(session, service.id, now)
     journal.event(session, service.id, told, now)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+from modelyard.batch.supervision import end_all as end_drivers
 from modelyard.cli.lifecycle.parts import control_plane_record, find_parts, gateway_record
 from modelyard.cli.lifecycle.wanted import exclusive, forget_wanted
 from modelyard.domain.instance import InstanceReport, Phase
@@ -49,6 +50,10 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
         ran = True
         say(f"stopping the gateway (pid {gateway.pid})")
         await _drain_gateway(settings, grace_s)
+    # While their instances still answer, so that little has to be computed again.
+    drivers = await end_drivers(settings.runs_dir, grace_s)
+    if drivers:
+        say(f"stopped {drivers} batch run{'s' * (drivers != 1)}: the next up goes on with them")
     # Before the gateway ends, so that those who have a WebSocket hear of it.
     stopped = await _end_instances(settings, say, grace_s)
     if gateway is not None:
@@ -57,7 +62,7 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
     await end_zygotes(settings.sockets_dir)
     take_away(settings.run_dir)
     settings.forget_sockets()
-    return ran or stopped > 0
+    return ran or stopped > 0 or drivers > 0
 
 
 async def _end(process: ProcessIdentity, grace_s: float) -> None:

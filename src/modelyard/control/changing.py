@@ -32,7 +32,7 @@ async def change_service(
     if new is not None:
         at = await configure(session, service, new, author.user_id, now)
     if wish.status == "running" and service.status != Status.RUNNING.value:
-        start(session, service, now)
+        start(session, service, now, judged.retry_of)
     if wish.configures or wish.status == "running":
         await session.flush()
         await judge_quotas(session, settings, author.project_id)

@@ -68,6 +68,21 @@ async def first_answer(session: AsyncSession, call: Call | None, now: int) -> Js
     return row.answer
 
 
+async def was_answered(session: AsyncSession, call: Call | None, now: int) -> bool:
+    """Whether ``first_answer`` would give the answer of an equal call."""
+    if call is None:
+        return False
+    found = await session.scalar(
+        select(IdempotentCall.digest).where(
+            IdempotentCall.project_id == call.project_id,
+            IdempotentCall.user_id == call.user_id,
+            IdempotentCall.key == call.key,
+            IdempotentCall.created_at > now - MEMORY_MS,
+        )
+    )
+    return found == call.digest
+
+
 async def keep_answer(
     session: AsyncSession, call: Call | None, answer: Callable[[], JsonObject]
 ) -> None:

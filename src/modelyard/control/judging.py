@@ -14,7 +14,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control import journal
+from modelyard.control.batch_retry import run_to_retry
 from modelyard.control.facts import gather_facts
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.fields import Problems
 from modelyard.domain.lifecycle import Action, Status, Verdict, allowed_in, may
@@ -53,17 +55,20 @@ class Author:
 
 
 class Form(StrEnum):
-    """The calls that change a service (services.md §1; the last one is ours)."""
+    """The calls that change a service (services.md §1; the last two are ours)."""
 
     UPDATE = "update"
     PATCH = "patch"
     PROPERTY = "property"
     ROLLBACK = "rollback"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was sent: ``body`` as JSON; for a rollback the number of the revision."""
+    """What was sent: ``body`` as JSON; for a rollback the number of the revision, for a retry
+    what names the run.
+    """
 
     form: Form
     body: object
@@ -74,7 +79,8 @@ class Judged:
     """What would be accepted.
 
     ``asked``: what was sent. ``present``: the revision asked for last. ``new``: the next one, or
-    None when the configuration is left alone.
+    None when the configuration is left alone. ``retry_of``: the run whose failures are to be
+    computed again.
     """
 
     asked: Asked
@@ -82,6 +88,7 @@ class Judged:
     wish: ServiceUpdate
     present: StoredRevision
     new: store.NewRevision | None
+    retry_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,9 @@ async def judge(
     wish, problems = read_update(whole.body, facts)
     if wish is None:
         raise refuse([whole.names(problem) for problem in problems])
-    _judge_state(service, wish, asked.form, strict=settings.strict_same_status)
+    retries = asked.form is Form.RETRY
+    retry_of = await run_to_retry(session, service, asked.body) if retries else ""
+    _judge_state(service, wish, asked.form, strict=settings.strict_same_status or retries)
     if asked.form is Form.PROPERTY and await journal.update_runs(session, service.id):
         raise StateForbids(
             "status: an update of the service is under way, and what is being scaled cannot be "
@@ -127,7 +136,7 @@ async def judge(
             field="status",
         )
     new = _next_revision(service, present, wish, whole) if wish.configures else None
-    return Judged(asked, service, wish, present, new)
+    return Judged(asked, service, wish, present, new, retry_of)
 
 
 async def get_service(
@@ -188,9 +197,23 @@ async def _whole(
         case Form.PATCH:
             return await _patched(session, service, present, asked.body)
         case Form.PROPERTY:
+            _require_real_time(service)
             return _scaled(present, asked.body)
+        case Form.RETRY:
+            return _Whole({"status": "running"})
         case Form.ROLLBACK:
             return await _brought_back(session, service, asked.body)
+
+
+def _require_real_time(service: Service) -> None:
+    """Raises ``InvalidRequest`` (services.md §4)."""
+    if service.infer_type == BATCH:
+        raise InvalidRequest(
+            f"service_id: {service.name!r} is a batch service, and this call is for real-time "
+            "ones. Send an update with another instance_count, or a PATCH.",
+            code="3518",
+            field="service_id",
+        )
 
 
 async def _patched(
@@ -241,10 +264,9 @@ async def _brought_back(session: AsyncSession, service: Service, number: object)
     if found is None:
         raise no_revision(number)
     content = found.content
-    body = {
-        "config": [as_body(version) for version in content.config],
-        "load_balancer_policy": content.policy.value,
-    }
+    body: JsonObject = {"config": [as_body(version) for version in content.config]}
+    if service.infer_type != BATCH:
+        body["load_balancer_policy"] = content.policy.value
     # What has served in full needs no trial; what was only stored for a start has not.
     reached = found.number == 1 or found.result == Result.SUCCESS.value
     tried = reached and await revisions.has_served(session, service.id, found.number)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.clock import Clock
+from modelyard.control.batch_input import run_after
 from modelyard.control.judging import Judged
 from modelyard.control.looking import Details, Seen, look, look_closer
 from modelyard.control.wanting import changes_of
@@ -109,6 +110,7 @@ def foresee(seen: Seen, details: Details) -> Foreseen:
         started_for={row.id: row.revision for row in state.rows.values()},
         names=details.names,
         times=details.times,
+        run=run_after(judged, state),
     )
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from modelyard.control.batch_runs import work_of
 from modelyard.control.judging import Judged
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.lifecycle import Status
 from modelyard.domain.observed import Desired, RevisionTarget, Step, Wanted
 from modelyard.domain.requests import ServiceUpdate
@@ -26,6 +28,9 @@ def wish_after(judged: Judged, before: Desired, number: int | None, now: int) ->
         after = replace(after, wanted=Wanted.STOPPED, since=now, given_up=False)
     if new is not None and number is not None:
         after = _configured(after, new, number, now)
+        if service.infer_type == BATCH and work_of(judged.present.config) != work_of(new.config):
+            # A new run, which begins as if nothing ran (``batch_runs.py``).
+            after = replace(after, serving=None, live=None)
     if wish.status == "running" and service.status != Status.RUNNING.value:
         after = replace(
             after, wanted=Wanted.RUNNING, since=now, given_up=False, step=None, rejected=""

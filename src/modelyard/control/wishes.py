@@ -14,10 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.clock import Clock
 from modelyard.control.accepted import Accepted
+from modelyard.control.batch_input import asks_for_batch, may_move_input, moved_input
+from modelyard.control.batch_survey import Surveyor
 from modelyard.control.changing import change_service
 from modelyard.control.conditions import UNCONDITIONAL, Conditions, require_match
-from modelyard.control.creating import create_service
-from modelyard.control.idempotency import first_answer, keep_answer
+from modelyard.control.creating import create_service, judge_new
+from modelyard.control.idempotency import first_answer, keep_answer, was_answered
 from modelyard.control.judging import (
     Asked,
     Author,
@@ -60,11 +62,18 @@ class Wishes:
     database: Database
     clock: Clock
     previewer: Previewer | None = None
+    surveyor: Surveyor | None = None
 
     async def create(
         self, author: Author, body: object, conditions: Conditions = UNCONDITIONAL
     ) -> Accepted:
-        """A new service. Raises ``InvalidRequest`` or ``Conflict`` (services.md §2)."""
+        """A new service.
+
+        Raises ``InvalidRequest``, ``Conflict`` (services.md §2), or for the input of a batch
+        service ``Unavailable``.
+        """
+        if asks_for_batch(body) and not await self._answered(conditions):
+            await self._survey_new(author, body)
         async with self.database.write(Step.SERVICE_CREATE) as session:
             now = self.clock.now_ms()
             first = await first_answer(session, conditions.call, now)
@@ -98,6 +107,8 @@ class Wishes:
         Raises ``NotFound``, ``InvalidRequest``, ``StateForbids``, ``PreconditionFailed`` or
         ``KeyReused``; then nothing has changed (services.md §3, §4, §7, §8).
         """
+        if may_move_input(asked) and not await self._answered(conditions):
+            await self._survey_changed(author, service_id, asked)
         async with self.database.write(Step.SERVICE_UPDATE) as session:
             now = self.clock.now_ms()
             first = await first_answer(session, conditions.call, now)
@@ -140,7 +151,44 @@ class Wishes:
             require_match(judged.service, conditions.if_match)
             if conditions.plan_token is not None:
                 await plans.check(session, judged, conditions.plan_token)
-            return await plans.preview(session, judged)
+            document = await plans.preview(session, judged)
+        if self.surveyor is not None and (moved := moved_input(judged)) is not None:
+            document |= await self.surveyor.preview(author.project_id, moved)
+        return document
+
+    async def preview_new(self, author: Author, body: object) -> JsonObject:
+        """What creating a batch service would do; writes nothing. Raises like ``create``."""
+        async with self.database.read() as session:
+            wish = await judge_new(session, self.settings, author, body)
+        if self.surveyor is None or wish.config[0].batch is None:
+            raise InvalidRequest(
+                "dry_run: only the creation of a batch service can be previewed. Leave it out.",
+                field="dry_run",
+            )
+        return {
+            "service_name": wish.name,
+            "infer_type": wish.infer_type,
+            "dry_run": True,
+            **await self.surveyor.preview(author.project_id, wish.config[0]),
+        }
+
+    async def _answered(self, conditions: Conditions) -> bool:
+        """Whether an equal call was carried out before: its answer rests on the input of then."""
+        async with self.database.read() as session:
+            return await was_answered(session, conditions.call, self.clock.now_ms())
+
+    async def _survey_new(self, author: Author, body: object) -> None:
+        async with self.database.read() as session:
+            wish = await judge_new(session, self.settings, author, body)
+        if self.surveyor is not None:
+            await self.surveyor.check(author.project_id, wish.config[0])
+
+    async def _survey_changed(self, author: Author, service_id: str, asked: Asked) -> None:
+        async with self.database.read() as session:
+            judged = await self.judge(session, author, service_id, asked, lock=False)
+        moved = moved_input(judged)
+        if self.surveyor is not None and moved is not None:
+            await self.surveyor.check(author.project_id, moved)
 
     def _plans(self) -> Previewer:
         if self.previewer is None:

@@ -25,7 +25,7 @@ def explain(case: Foreseen) -> JsonObject:
         "revision": case.revision,
         "changes": [change.to_json() for change in case.changes],
         "instances": [_act(case, act) for act in happens],
-        "traffic": [_move(case, move) for move in moved],
+        "traffic": [] if case.run else [_move(case, move) for move in moved],
         "peak": [use.to_json() for use in case.uses],
         "expected_seconds": None if done is None else _seconds(done),
         "expected_by": basis(started, case.times, labels),

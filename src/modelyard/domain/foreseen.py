@@ -35,7 +35,8 @@ class Foreseen:
     number of the revision asked for last; ``revision``: that of the new one, None when the
     configuration is left alone; ``stored``: it waits for the next start; ``origin``: the revision
     it brings back. ``under_way``: an update of the service runs. ``started_for``: the revision of
-    each present instance. ``times``: how long starts take, by model.
+    each present instance. ``times``: how long starts take, by model. ``run``: what becomes of a
+    batch service's run, in words; its instances have work instead of traffic.
     """
 
     before: Desired
@@ -57,6 +58,7 @@ class Foreseen:
     started_for: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, ModelName] = field(default_factory=dict)
     times: Mapping[str, StartTime] = field(default_factory=dict)
+    run: str = ""
 
     def label(self, model_id: str) -> str:
         """How a model is called in sentences."""

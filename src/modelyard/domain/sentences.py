@@ -19,8 +19,8 @@ _CONFIG = "config["
 def sentences(case: Foreseen, acts: Iterable[Act], moves: Iterable[Move]) -> tuple[str, ...]:
     """The preview in words, what matters most first."""
     done, moved = tuple(acts), tuple(moves)
-    told = [*_refusals(case), *_what(case, done)]
-    if case.after.wanted is Wanted.RUNNING and not case.stored:
+    told = [*_refusals(case), *_run(case), *_what(case, done)]
+    if case.after.wanted is Wanted.RUNNING and not case.stored and not case.run:
         told += [*_traffic(case, moved), *_guard(case), *_kept(case, done), *_failure(case)]
     return (*told, *_time(case))
 
@@ -28,6 +28,11 @@ def sentences(case: Foreseen, acts: Iterable[Act], moves: Iterable[Move]) -> tup
 def _refusals(case: Foreseen) -> Iterator[str]:
     for problem in case.problems:
         yield f"It would be refused: {problem.reason}."
+
+
+def _run(case: Foreseen) -> Iterator[str]:
+    if case.run:
+        yield case.run
 
 
 # -- what happens -------------------------------------------------------------------------------
@@ -76,6 +81,8 @@ def _stop(case: Foreseen, acts: tuple[Act, ...]) -> Iterator[str]:
     number = sum(1 for act in acts if act.action in (Action.DRAINED, Action.STOPPED))
     if not number:
         yield "The service stops; it has no instances."
+    elif case.run:
+        yield f"The service stops, and {_count(number, 'instance')} with it."
     else:
         longest = max(i.grace_ms for i in case.observed.instances)
         who = "1 instance finishes" if number == 1 else f"{number} instances finish"

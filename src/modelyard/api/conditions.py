@@ -98,7 +98,7 @@ async def conditions_of_create(
     idempotency_key: IdempotencyKey = None,
 ) -> Conditions:
     """Of a call that makes a service: there is nothing to match yet."""
-    _only_known(request)
+    _only_known(request, ("dry_run",))
     return Conditions(call=_call(request, claims, idempotency_key, body))
 
 

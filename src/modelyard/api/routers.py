@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from modelyard.api.routes import (
+    batch,
     discovery,
     iam,
     iam_admin,
@@ -31,4 +32,5 @@ def all_routers() -> list[APIRouter]:
         tags.router,
         nodes.router,
         revisions.router,
+        batch.router,
     ]

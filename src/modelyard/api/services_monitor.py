@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from modelyard.api.schemas.services import Details
+from modelyard.api.schemas.batch import run_details
+from modelyard.api.schemas.services import Details, LastRun
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.observed import Stage
 from modelyard.monitor.shadows import ShadowMeter, ShadowReading
@@ -21,7 +22,8 @@ def service_monitor(
     """CPU in cores, memory in MB, calls since the service was created, ready instances.
 
     A version that is a shadow has a member ``shadow``, ours: its percentage, and what became of
-    the copies that it got since the gateway started.
+    the copies that it got since the gateway started. A batch service has a member ``batch``, ours:
+    its last run, with its speed and what is left.
     """
     ready = [i for i in details.instances if i.stage == Stage.READY]
     return {
@@ -35,7 +37,12 @@ def service_monitor(
             | _shadow(version, shadows.of(details.service.id, version.model_id))
             for version in details.config
         ],
+        **_batch(details.last_run),
     }
+
+
+def _batch(last: LastRun | None) -> Json:
+    return {"batch": run_details(last.run, last.version)} if last else {}
 
 
 def _version(

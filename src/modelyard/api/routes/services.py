@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.api.body import JsonBody
-from modelyard.api.conditions import CreateConditionsDep, author_of, tell
+from modelyard.api.conditions import CreateConditionsDep, DryRunDep, author_of, tell
 from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
 from modelyard.api.paging import Query
@@ -16,10 +17,12 @@ from modelyard.api.schemas import services as wire
 from modelyard.api.services_monitor import service_monitor
 from modelyard.control.conditions import etag
 from modelyard.control.judging import not_found
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.lifecycle import Status
 from modelyard.domain.tags import read_filter
 from modelyard.iam.claims import Claims
 from modelyard.store import services as store
+from modelyard.store.batch_runs import first_versions, latest_runs
 from modelyard.store.events import list_service_events
 from modelyard.store.models import find_models
 from modelyard.store.tables.service import Service
@@ -46,8 +49,16 @@ async def create_service(
     claims: Annotated[Claims, Depends(may("modelarts:service:create"))],
     body: JsonBody,
     conditions: CreateConditionsDep,
+    dry_run: DryRunDep,
     response: Response,
 ) -> Json:
+    """Deploy a service.
+
+    ``dry_run=true`` (ours) is for batch services: it counts and samples the input and shows the
+    first requests that would be sent, and does nothing.
+    """
+    if dry_run:
+        return await context.wishes.preview_new(author_of(claims), body)
     accepted = await context.wishes.create(author_of(claims), body, conditions)
     context.hint(accepted.service_id)
     tell(response, accepted)
@@ -76,7 +87,8 @@ async def list_services(
     async with context.database.read() as session:
         total, rows = await store.list_services(session, claims.project_id or "", wanted, page)
         counts = await store.counters(session, [row.id for row in rows])
-    services = [wire.service_summary(row, claims, counts) for row in rows]
+        runs = await runs_of(session, rows)
+    services = [wire.service_summary(row, claims, counts, runs.get(row.id)) for row in rows]
     return {"total_count": total, "count": len(services), "services": services}
 
 
@@ -101,6 +113,18 @@ async def show_service(
     return body | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
 
 
+async def runs_of(session: AsyncSession, rows: Sequence[Service]) -> dict[str, wire.LastRun]:
+    """The last run of each batch service among ``rows``."""
+    runs = await latest_runs(session, [row.id for row in rows if row.infer_type == BATCH])
+    versions = await first_versions(
+        session, {(run.service_id, run.revision) for run in runs.values()}
+    )
+    return {
+        service_id: wire.LastRun(run, versions.get((service_id, run.revision)))
+        for service_id, run in runs.items()
+    }
+
+
 async def load_details(session: AsyncSession, service: Service) -> wire.Details:
     """The service with the configuration in force; what is stored while none is."""
     number = service.live_revision or service.desired_revision
@@ -113,6 +137,7 @@ async def load_details(session: AsyncSession, service: Service) -> wire.Details:
         models=await find_models(session, service.project_id, [c.model_id for c in config]),
         instances=await store.living_instances(session, service.id),
         counts=await store.counters(session, [service.id]),
+        last_run=(await runs_of(session, [service])).get(service.id),
     )
 
 

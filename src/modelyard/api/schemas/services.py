@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.api.schemas import batch
 from modelyard.control.accepted import Accepted
+from modelyard.domain.batch_config import BATCH
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.flavors import CUSTOM
 from modelyard.domain.lifecycle import Status
@@ -15,11 +17,20 @@ from modelyard.domain.pending import Pending, ServiceSettings, pending
 from modelyard.domain.traffic import LoadBalancerPolicy
 from modelyard.domain.websocket_upgrade import takes_websockets
 from modelyard.iam.claims import Claims
+from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
 
 Json = dict[str, Any]
 Counts = Mapping[tuple[str, str], tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run of a batch service, with the configuration that it began with."""
+
+    run: BatchRun
+    version: VersionConfig | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +43,16 @@ class Details:
     models: Mapping[str, Model]
     instances: Sequence[Instance]
     counts: Counts
+    last_run: LastRun | None = None
 
 
-def service_summary(service: Service, claims: Claims, counts: Counts) -> Json:
-    """An element of the list (services.md §9.1)."""
+def service_summary(
+    service: Service, claims: Claims, counts: Counts, last_run: LastRun | None = None
+) -> Json:
+    """An element of the list (services.md §9.1).
+
+    ``progress`` of a batch service is that of its last run, once the service has been deployed.
+    """
     body: Json = {
         "service_id": service.id,
         "service_name": service.name,
@@ -57,6 +74,9 @@ def service_summary(service: Service, claims: Claims, counts: Counts) -> Json:
     }
     if service.status == Status.DEPLOYING.value:
         body["progress"] = service.progress
+    elif last_run is not None:
+        body["progress"] = batch.progress_of(last_run.run, batch.mapping_of(last_run.version))
+    body |= batch.times(last_run.run if last_run else None)
     if service.due_time is not None:
         body["due_time"] = service.due_time
     if service.schedule is not None:
@@ -74,13 +94,15 @@ def service_details(details: Details, claims: Claims, address: str) -> Json:
     when there is nothing to tell.
     """
     service = details.service
-    body = service_summary(service, claims, details.counts)
-    del body["is_opened_sample_collection"]
+    body = service_summary(service, claims, details.counts, details.last_run)
+    for key in ("is_opened_sample_collection", "start_time", "finished_time"):
+        body.pop(key, None)
+    if service.infer_type != BATCH:
+        body["load_balancer_policy"] = details.policy.value
+        body["access_address"] = f"{address}/v1/infers/{service.id}"
     body |= {
         "update_time": service.update_time,
-        "load_balancer_policy": details.policy.value,
         "priority": service.priority,
-        "access_address": f"{address}/v1/infers/{service.id}",
         "config": [_version(details, version) for version in details.config],
         "revision": {
             "desired": service.desired_revision,
@@ -117,7 +139,15 @@ def _version(details: Details, version: VersionConfig) -> Json:
         "scaling": False,
         "support_debug": False,
         **_counters(details.service, counted),
+        **_run(version, details.last_run),
     }
+
+
+def _run(version: VersionConfig, last_run: LastRun | None) -> Json:
+    """Of a batch service its last run: ``task_id`` (ours), start and end."""
+    if version.batch is None or last_run is None:
+        return {}
+    return {"task_id": last_run.run.task_id, **batch.times(last_run.run)}
 
 
 def _counters(service: Service, counted: tuple[int, int]) -> Json:
@@ -135,7 +165,7 @@ def config_item(version: VersionConfig, model: Model | None) -> Json:
         "model_version": model.version if model else "",
         "specification": version.specification,
         "instance_count": version.instance_count,
-        "weight": version.weight,
+        **({"weight": version.weight} if version.batch is None else {}),
         "envs": dict(version.envs),
         "deploy_timeout_in_seconds": version.deploy_timeout_s,
     }
@@ -147,7 +177,7 @@ def config_item(version: VersionConfig, model: Model | None) -> Json:
         body["additional_properties"] = version.additional_properties
     if version.affinity:
         body["affinity"] = version.affinity.to_json()
-    return body
+    return body | (version.batch.sent() if version.batch else {})
 
 
 def _version_status(version: VersionConfig, instances: Sequence[Instance]) -> str:

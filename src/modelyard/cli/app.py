@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelyard import __version__
-from modelyard.cli import iam, models, obs, platform_commands, services
+from modelyard.cli import batch, iam, models, obs, platform_commands, services
 from modelyard.cli.check import check
 from modelyard.cli.failures import CliError
 from modelyard.cli.output import say, show_failure
@@ -55,6 +55,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(models.app, name="model")
 app.add_typer(services.app, name="service")
+app.add_typer(batch.app, name="batch")
 app.add_typer(obs.app, name="obs")
 app.add_typer(iam.app, name="iam")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from modelyard.cli.client import Client
 from modelyard.cli.documents import Document
 from modelyard.cli.failures import ApiFailure, CliError
+from modelyard.domain.batch_config import BATCH_FIELDS
 
 DEFAULT_FLAVOR = "modelarts.vm.cpu.2u"
 
@@ -109,8 +110,9 @@ def build_config(
     """The ``config`` array (services.md §3.3).
 
     A version that ``present`` (the service's config now) already has keeps its count, flavour and
-    environment where nothing else was said.
+    environment where nothing else was said. Whatever its model, a batch service keeps its job.
     """
+    job = {key: entry.raw[key] for entry in present[:1] for key in BATCH_FIELDS if key in entry}
     kept = {entry.text("model_id"): entry for entry in present}
     config: list[dict[str, object]] = []
     for choice, weight in zip(choices, shared_weights(choices), strict=True):
@@ -122,6 +124,7 @@ def build_config(
             "weight": weight,
             "specification": flavor or old.text("specification") or DEFAULT_FLAVOR,
             "instance_count": choice.count or old.number("instance_count") or 1,
+            **job,
         }
         if envs:
             entry["envs"] = {**old.part("envs").raw, **envs}

@@ -53,7 +53,10 @@ class Store:
                 "An S3 endpoint does not list its buckets here.", "Name one: obs://bucket/."
             )
         root = Path(self.root)
-        return sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        if not root.is_dir():
+            return []
+        # What begins with a dot is no bucket but what is being written.
+        return sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
 
     def listing(self, path: ObjectPath) -> list[Entry]:
         """The object itself, or all below it."""

@@ -77,13 +77,17 @@ def _name(model: Document) -> str:
 
 
 def wait_for_service(client: Client, service_id: str, goal: str, wait: Wait) -> Document:
-    """Until the service's status is ``goal``. Raises ``CliError`` when it failed."""
+    """Until the service's status is ``goal``. Raises ``CliError`` when it failed.
+
+    A batch service may have finished before anybody saw it running.
+    """
+    goals = (goal, "finished") if goal == "running" else (goal,)
     path = f"/services/{service_id}"
 
     def look() -> Document | None:
         service = client.project("GET", path)
         status = service.text("status")
-        if status == goal:
+        if status in goals:
             return service
         event = latest_event(client, path)
         name = service.text("service_name")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modelyard.batch.spec import Progress
@@ -69,6 +71,17 @@ def test_lost_drivers_come_back_later_and_later() -> None:
         now = driver.due
     assert waits[:7] == [0, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]
     assert driver.hopeless
+
+
+def test_a_driver_that_gets_on_may_be_lost_for_ever() -> None:
+    driver, before = Driver(), Progress()
+    for number in range(5 * LOSSES_AT_MOST):
+        further = replace(before, rows_done=number + 1)
+        driver = driver.seen(True, number).after(before, further).seen(False, number)
+        before = further
+    assert not driver.hopeless
+    assert driver.due == 5 * LOSSES_AT_MOST - 1
+    assert driver.after(before, before) == driver
 
 
 def test_one_that_ran_for_long_was_not_lost_at_once() -> None:

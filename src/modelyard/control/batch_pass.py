@@ -22,6 +22,7 @@ from modelyard.control.batch_progress import (
     milestone,
     percent,
     to_json,
+    work_done,
 )
 from modelyard.control.batch_runs import end_service, mapping_of, note_result, run_spec
 from modelyard.control.ports import Drivers
@@ -142,7 +143,10 @@ class Runs:
     ) -> int | None:
         alive = report.alive or run.task_id in self.started
         lost = run.driver_since is not None and not report.alive and report.result is None
-        after = _driver_of(run).seen(report.alive, now).seen(alive, now)
+        driver = _driver_of(run)
+        if report.progress is not None:
+            driver = driver.after(from_json(run.progress), report.progress)
+        after = driver.seen(report.alive, now).seen(alive, now)
         run.driver_since, run.driver_losses, run.driver_due = after.since, after.losses, after.due
         if alive and run.started_at is None:
             run.started_at = now
@@ -214,7 +218,12 @@ def _give_up(run: BatchRun, driver: Driver, told: str, now: int) -> None:
 async def _tell_progress(
     session: AsyncSession, service: Service, run: BatchRun, progress: Progress, now: int
 ) -> None:
-    """Keep the driver's words; tell of a milestone that was passed since the last ones."""
+    """Keep the driver's words; tell of a milestone that was passed since the last ones.
+
+    What goes back to a checkpoint is not told: it would look like progress when it comes again.
+    """
+    if work_done(progress) < work_done(from_json(run.progress)):
+        return
     mapping = mapping_of((await get_revision(session, service.id, run.revision)).config)
     before = percent(from_json(run.progress), RunOutcome.OPEN, mapping)
     after = percent(progress, RunOutcome.OPEN, mapping)

@@ -19,7 +19,9 @@ BACKOFF_MAX_MS = 30_000
 STEADY_MS = 60_000
 """A driver that ran for so long has not failed at once: its loss counts as a first one."""
 LOSSES_AT_MOST = 12
-"""Drivers lost in a row, each within ``STEADY_MS``, after which a run is given up."""
+"""Drivers lost in a row, each within ``STEADY_MS`` and without any progress, after which a run is
+given up.
+"""
 
 
 class RunOutcome(StrEnum):
@@ -50,9 +52,19 @@ class Driver:
         losses = 1 if now - self.since >= STEADY_MS else self.losses + 1
         return Driver(None, losses, now + backoff_ms(losses))
 
+    def after(self, before: Progress, progress: Progress) -> Driver:
+        """It has told of ``progress``. Where that is further than ever, no loss was in vain."""
+        gets_on = work_done(progress) > work_done(before)
+        return Driver(self.since, 0, self.due) if gets_on else self
+
     @property
     def hopeless(self) -> bool:
         return self.losses >= LOSSES_AT_MOST
+
+
+def work_done(progress: Progress) -> tuple[int, int]:
+    """Files and rows that are settled; what a driver that was lost does anew comes here again."""
+    return progress.files_done, progress.rows_done
 
 
 def backoff_ms(losses: int) -> int:

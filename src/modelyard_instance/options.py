@@ -27,6 +27,9 @@ _MOST_BY_DEFAULT = 4
 _EMPTY_MB = 256
 _TIMES_ITS_FILES = 2
 
+_SIZE = "max_size"
+_BATCHING = 'Write "batching": {"max_size": 64}, or leave it out.'
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -48,19 +51,60 @@ class Options:
         return max(1, min(_MOST_BY_DEFAULT, int(cpu), int(room)))
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong: the ``field`` of config.json, the ``reason``, how to ``fix`` it."""
+
+    field: str
+    reason: str
+    fix: str
+
+
 def options_of(config: Mapping[str, object]) -> Options:
-    """The options in a parsed ``config.json``. Raises ``BadConfig``. Pure."""
-    batching = config.get("batching")
-    batch = 0
-    if batching is not None:
-        if not isinstance(batching, Mapping) or set(batching) != {"max_size"}:
-            raise BadConfig('config.json: batching must look like {"max_size": 64}')
-        batch = _whole("batching.max_size", batching["max_size"], MOST_ROWS)
-    workers = config.get("workers")
-    return Options(batch, 0 if workers is None else _whole("workers", workers, MOST_WORKERS))
+    """The options in a parsed ``config.json``. Raises ``BadConfig`` for its first fault. Pure."""
+    options, faults = judged(config)
+    for fault in faults:
+        raise BadConfig(f"config.json: {fault.field} {fault.reason}. {fault.fix}")
+    return options
 
 
-def _whole(name: str, value: object, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise BadConfig(f"config.json: {name} must be a whole number from 1 to {most}")
+def judged(config: Mapping[str, object]) -> tuple[Options, tuple[Fault, ...]]:
+    """The options as far as they are good, and everything that is wrong with them. Pure."""
+    faults: list[Fault] = []
+    batch = _batch(config.get("batching"), faults)
+    workers = _whole("workers", config.get("workers"), MOST_WORKERS, faults)
+    return Options(batch, workers), tuple(faults)
+
+
+def _batch(value: object, faults: list[Fault]) -> int:
+    if value is None:
+        return 0
+    if not isinstance(value, Mapping):
+        faults.append(Fault("batching", f"is {_kind(value)} and no object", _BATCHING))
+        return 0
+    for key in value:
+        if key != _SIZE:
+            faults.append(Fault(f"batching.{str(key)[:60]}", "is no option of batching", _BATCHING))
+    if value.get(_SIZE) is None:
+        faults.append(Fault(f"batching.{_SIZE}", "is missing", _BATCHING))
+    return _whole(f"batching.{_SIZE}", value.get(_SIZE), MOST_ROWS, faults)
+
+
+def _whole(field: str, value: object, most: int, faults: list[Fault]) -> int:
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool):
+        fix = f"Write a whole number from 1 to {most}, without quotation marks, or leave it out."
+        faults.append(Fault(field, f"is {_kind(value)} and no whole number", fix))
+        return 0
+    if not 1 <= value <= most:
+        reason = f"must be a whole number from 1 to {most}"
+        faults.append(Fault(field, reason, "Correct it, or leave it out."))
+        return 0
     return value
+
+
+def _kind(value: object) -> str:
+    """How a person calls the type of a value of JSON."""
+    kinds = {bool: "true or false", str: "text", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "a number")

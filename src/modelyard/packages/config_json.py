@@ -14,14 +14,17 @@ from modelyard.packages.documents import DocumentError, parse_json, wrong_type
 from modelyard.packages.engines import SUPPORTED, engine_named
 from modelyard.packages.images import IMAGE, PROBES, ContainerWish, parse_wish
 from modelyard.packages.requirements import Installation, parse_dependencies, parse_policy
+from modelyard_instance.options import judged
 
 LARGEST = 1024 * 1024
 """Bytes of a config.json, at most."""
 
 METRICS = ("f1", "recall", "precision", "accuracy")
+OPTIONS = ("batching", "workers")
+"""Ours: what a package asks of its model server."""
 _KNOWN = {
     *("model_algorithm", "model_type", "runtime", "swr_location", "metrics", "apis"),
-    *("dependencies", "dependency_policy", *PROBES, "cmd", "port"),
+    *("dependencies", "dependency_policy", *PROBES, "cmd", "port", *OPTIONS),
 }
 _FORBIDDEN = "&!'\"<>="
 _RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+()-]{0,127}")
@@ -88,6 +91,11 @@ def check_config(document: JsonDict, name: str = "config.json") -> ConfigResult:
     container = parse_wish(document, f"{name}.", "3016", problems)
     _fitting(image, name, document, problems)
     if not image:
+        # By the very rules that the model server goes by when it starts.
+        problems += [
+            Problem(f"{name}.{one.field}", one.reason, one.fix, code="3016")
+            for one in judged(document)[1]
+        ]
         warnings += [
             f"{name}: {key} is for images only; packages are probed by their server"
             for key in container.probes
@@ -129,7 +137,7 @@ def _model_type(document: JsonDict, name: str, problems: list[Problem]) -> str:
 
 def _fitting(image: bool, name: str, document: JsonDict, problems: list[Problem]) -> None:
     """What only images, or only packages, may say (models.md §3)."""
-    refused = ("dependencies",) if image else ("swr_location", "cmd", "port")
+    refused = ("dependencies", *OPTIONS) if image else ("swr_location", "cmd", "port")
     whose = "packages" if image else "images"
     for key in refused:
         if document.get(key) not in (None, "", []):

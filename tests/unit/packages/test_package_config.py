@@ -156,6 +156,14 @@ REFUSED: list[tuple[dict[str, object], str, str]] = [
         "config.json.dependencies[0].packages[0].restraint",
         "3041",
     ),
+    ({"batching": 64}, "config.json.batching", "3016"),
+    ({"batching": {}}, "config.json.batching.max_size", "3016"),
+    ({"batching": {"max_size": 0}}, "config.json.batching.max_size", "3016"),
+    ({"batching": {"max_size": 8, "wait": 1}}, "config.json.batching.wait", "3016"),
+    ({"workers": "2"}, "config.json.workers", "3016"),
+    ({"workers": 65}, "config.json.workers", "3016"),
+    ({"model_type": "Image", "workers": 2}, "config.json.workers", "3016"),
+    ({"model_type": "Image", "batching": {"max_size": 8}}, "config.json.batching", "3016"),
     ({"health": "x"}, "config.json.health", "3592"),
     ({"health": {"period_seconds": "x"}}, "config.json.health.period_seconds", "3592"),
     ({"health": {"period_seconds": 0}}, "config.json.health.period_seconds", "3592"),
@@ -174,6 +182,24 @@ def test_refused_by_name(changes: dict[str, object], field: str, code: str) -> N
     result = parse(**changes)
     assert result.config is None
     assert (field, code) in [(problem.field, problem.code) for problem in result.problems]
+
+
+def test_the_model_servers_own_options_are_known() -> None:
+    result = parse(batching={"max_size": 64}, workers=2)
+    assert result.config is not None
+    assert result.warnings == ()
+
+
+def test_each_fault_of_an_option_says_what_to_write() -> None:
+    said = [one.sentence() for one in parse(batching={"size": 8}, workers="2").problems]
+    assert said == [
+        "config.json.batching.size: is no option of batching. "
+        'Write "batching": {"max_size": 64}, or leave it out.',
+        "config.json.batching.max_size: is missing. "
+        'Write "batching": {"max_size": 64}, or leave it out.',
+        "config.json.workers: is text and no whole number. "
+        "Write a whole number from 1 to 64, without quotation marks, or leave it out.",
+    ]
 
 
 def test_everything_wrong_is_told() -> None:
@@ -219,7 +245,7 @@ _keys = st.sampled_from(
     [
         *("model_type", "model_algorithm", "runtime", "metrics", "apis", "dependencies"),
         *("health", "swr_location", "installer", "packages", "package_name", "url", "request"),
-        *("data", "properties", "protocol", "f1"),
+        *("data", "properties", "protocol", "f1", "batching", "max_size", "workers"),
     ]
 )
 _documents = st.recursive(

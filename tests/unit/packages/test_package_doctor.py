@@ -103,6 +103,12 @@ def depends(**one: str) -> dict[str, Any]:
             depends(package_name="git+https://example.invalid/a.git"),
             *("config", "error", "package_name", "names a place or an option", "wheel"),
         ),
+        ({"workers": 0}, "config", "error", ": workers", "from 1 to 64", "leave it out"),
+        (
+            {"batching": {"max_size": "8"}},
+            *("config", "error", ": batching.max_size", "is text", "quotation marks"),
+        ),
+        ({"worker": 2}, "typo", "warning", ": worker", "misspelt", "'workers'"),
         ({"model_type": "Nonsense"}, "config", "error", "model_type", "not supported", "Use one"),
     ],
 )

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from modelyard.packages.config_json import ModelConfig, parse_config
+from modelyard.packages.config_json import OPTIONS, ModelConfig, parse_config
 from modelyard.packages.doctor.findings import Finding, Level
 from modelyard.packages.documents import DocumentError, parse_json
 from modelyard.packages.requirements import Requirement
@@ -17,6 +17,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "": (
         *("model_algorithm", "model_type", "runtime", "swr_location", "metrics", "apis"),
         *("dependencies", "health", "readiness_health", "startup_health"),
+        *("dependency_policy", *OPTIONS),
     ),
     "apis": ("url", "method", "protocol", "request", "response"),
     "dependencies": ("installer", "packages"),

@@ -5,6 +5,7 @@
     ModelyardError
     ├── InvalidRequest     400  a body, query or path that breaks the API's rules
     ├── DependenciesFailed 400  what a package wants installed cannot be had
+    │   └── EnvironmentTooLarge  it would take more disk than one environment may
     ├── StateForbids       400  the resource's present state forbids the action
     ├── Unauthenticated    401  no token, or one that does not verify
     ├── Forbidden          403  a good token that may not do this
@@ -78,6 +79,10 @@ class InvalidRequest(ModelyardError):
 class DependenciesFailed(ModelyardError):
     status = 400
     code = "3041"
+
+
+class EnvironmentTooLarge(DependenciesFailed):
+    pass
 
 
 class StateForbids(ModelyardError):

@@ -156,7 +156,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             settings, database, clock, runtime, gateway, gateway.requests, checks, drivers, node
         )
         loop = Loop(parts)
-        environments = Environments(settings, clock)
+        environments = Environments(settings, clock, database)
         objects, images = Objects(settings.objects), _images(settings, engine)
         importer = ModelImporter(settings, database, clock, objects, environments, images=images)
         context = Context(
@@ -215,7 +215,7 @@ def _background(
 
     async def tend() -> None:
         await renew(database, clock, environments)
-        await environments.collect(database)
+        await environments.collect()
 
     return [
         Periodic("health-watch", health.PERIOD_S, watch.check),

@@ -122,6 +122,14 @@ class Settings(BaseSettings):
     environment_grace: float = Field(
         default=86400.0, ge=0, description="how long an environment is kept without a model"
     )
+    environment_limit_mb: int = Field(
+        default=20480, ge=0, description="most that one environment may take; 0: no limit"
+    )
+    environments_limit_mb: int = Field(
+        default=0,
+        ge=0,
+        description="most that all environments may take together; 0: no limit",
+    )
     container_host: str = Field(
         default="",
         description="unix:// socket of Docker or Podman; empty: the usual places are searched",
@@ -237,6 +245,11 @@ class Settings(BaseSettings):
     def environment_python(self, digest: str) -> str:
         """The interpreter of an environment; empty for the platform's own."""
         return str(self.environments_dir / digest / "venv" / "bin" / "python") if digest else ""
+
+    @property
+    def environments_cache_dir(self) -> Path:
+        """What uv has fetched; on one file system with the environments, so that it links files."""
+        return self.environments_dir / ".cache"
 
     @property
     def checks_dir(self) -> Path:

@@ -171,7 +171,7 @@ async def catalogue(
             settings.token_lifetime,
         )
         objects = Objects(settings.objects)
-        environments = Environments(settings, clock)
+        environments = Environments(settings, clock, database)
         importer = ModelImporter(settings, database, clock, objects, environments, limits)
         await importer.start()
         parts = SimpleNamespace(

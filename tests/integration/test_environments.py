@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from modelyard.clock import SystemClock
 from modelyard.packages.environments import shared
 from modelyard.packages.environments.installer import Installer
 from modelyard.packages.environments.renewal import renew
+from modelyard.packages.environments.space import files_below, size
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.tables.model import Model
@@ -328,9 +330,9 @@ async def test_unused_environments_are_collected(yard: Catalogue, me: Caller, in
     gone = await imported(yard, me, "gone", dependencies=pip(tiny="==2.0"))
     await me.call("DELETE", me.url(f"/{gone['model_id']}"))
     with yard.environments.held(gone["environment"]["digest"]):
-        await yard.environments.collect(yard.database)
+        await yard.environments.collect()
     assert len(folders(yard)) == 2, "an import holds it"
-    await yard.environments.collect(yard.database)
+    await yard.environments.collect()
     assert folders(yard) == [kept["environment"]["digest"]]
 
 
@@ -340,13 +342,61 @@ async def test_grace_begins_when_the_last_model_goes(tmp_path: Path) -> None:
         write_wheel(Path(yard.settings.package_index), "tiny", "1.0")
         model = await imported(yard, me, dependencies=pip(tiny="==1.0"))
         await me.call("DELETE", me.url(f"/{model['model_id']}"))
-        await yard.environments.collect(yard.database)
-        await yard.environments.collect(yard.database)
+        await yard.environments.collect()
+        await yard.environments.collect()
         [digest] = folders(yard)
         mark = yard.settings.environments_dir / digest / "unused"
         mark.write_text(str(int(mark.read_text()) - 61_000))
-        await yard.environments.collect(yard.database)
+        await yard.environments.collect()
         assert folders(yard) == []
+
+
+@pytest.fixture
+async def narrow(tmp_path: Path) -> AsyncIterator[Catalogue]:
+    """One environment may take 3 MB, all together 5."""
+    limits = {"environment_limit_mb": 3, "environments_limit_mb": 5}
+    async with catalogue(tmp_path / "narrow", **limits) as running:
+        for name, megabytes in {"large": 4, "one": 2, "two": 2, "three": 2}.items():
+            content = {f"{name}.py": "", f"{name}.txt": random.Random(name).randbytes(512).hex()}
+            content[f"{name}.txt"] *= megabytes * 1024
+            write_wheel(Path(running.settings.package_index), name, "1.0", content)
+        yield running
+
+
+async def test_an_environment_that_is_too_large_is_refused_and_gone(narrow: Catalogue) -> None:
+    me = await narrow.admin()
+    model = await imported(narrow, me, dependencies=pip("large"))
+    assert model["model_status"] == "building_failed"
+    assert "larger than the 3 MB" in model["failed_reason"]
+    assert "MODELYARD_ENVIRONMENT_LIMIT_MB" in model["failed_reason"]
+    assert folders(narrow) == []
+    assert size(files_below(narrow.settings.environments_cache_dir)) < 1_000_000
+    assert not (narrow.settings.packages_dir / me.project_id / model["model_id"]).exists()
+    small = await imported(narrow, me, "small", dependencies=pip("one"))
+    assert small["model_status"] == "published", small["failed_reason"]
+    assert 2_000_000 < small["environment"]["size"] < 3_000_000
+
+
+async def test_for_room_the_longest_unused_goes_and_nothing_in_use(narrow: Catalogue) -> None:
+    me = await narrow.admin()
+    one = await imported(narrow, me, "one", dependencies=pip("one"))
+    two = await imported(narrow, me, "two", dependencies=pip("two"))
+    both = sorted((one["environment"]["digest"], two["environment"]["digest"]))
+    assert folders(narrow) == both
+    three = await imported(narrow, me, "three", dependencies=pip("three"))
+    assert three["model_status"] == "building_failed"
+    assert "leave no room" in three["failed_reason"]
+    assert "MODELYARD_ENVIRONMENTS_LIMIT_MB" in three["failed_reason"]
+    assert folders(narrow) == both
+    for model in (two, one):
+        await me.call("DELETE", me.url(f"/{model['model_id']}"))
+        await narrow.environments.collect()
+    assert folders(narrow) == both, "its grace is a day"
+    mark = narrow.settings.environments_dir / two["environment"]["digest"] / "unused"
+    mark.write_text(str(int(mark.read_text()) - 1))
+    again = await imported(narrow, me, "again", dependencies=pip("three"))
+    assert again["model_status"] == "published", again["failed_reason"]
+    assert folders(narrow) == sorted((one["environment"]["digest"], again["environment"]["digest"]))
 
 
 async def test_deleting_the_model_ends_the_build(

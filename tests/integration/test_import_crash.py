@@ -49,7 +49,7 @@ async def import_and_collect(home: Path) -> dict[str, Any]:
         async with database.write(Step.TEST) as session:
             if await session.get(Model, ID) is None:
                 session.add(new_model())
-        environments = Environments(settings, clock)
+        environments = Environments(settings, clock, database)
         objects = Objects(settings.objects)
         importer = ModelImporter(settings, database, clock, objects, environments)
         await importer.start()
@@ -59,7 +59,7 @@ async def import_and_collect(home: Path) -> dict[str, Any]:
         if "COLLECT" in os.environ:
             async with database.write(Step.TEST) as session:
                 await session.delete(await session.get_one(Model, ID))
-            await environments.collect(database)
+            await environments.collect()
         return found
     finally:
         await database.close()

@@ -599,7 +599,7 @@ async def test_an_unfinished_import_is_taken_up_again(
         yard.database,
         SystemClock(),
         Objects(yard.settings.objects),
-        Environments(yard.settings, SystemClock()),
+        Environments(yard.settings, SystemClock(), yard.database),
     )
     await later.start()
     try:

@@ -251,7 +251,8 @@ def _environment(environment: Document) -> str:
     if not digest:
         return f"the platform's own (Python {python})"
     policy, count = environment.text("policy"), len(environment.texts("lock"))
-    return f"{digest[:12]} (Python {python}, {count} distributions, {policy})"
+    size = f", {_size(environment.number('size'))}" if "size" in environment else ""
+    return f"{digest[:12]} (Python {python}, {count} distributions{size}, {policy})"
 
 
 @app.command()

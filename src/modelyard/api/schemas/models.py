@@ -87,12 +87,16 @@ def model_details(model: Model, own: Environment | None = None) -> Document:
 
 
 def _environment(model: Model, own: Environment | None) -> Document:
-    """``digest`` is empty for the platform's own environment, which has no lock."""
+    """``digest`` is empty for the platform's own environment, which has no lock.
+
+    ``size`` in bytes.
+    """
     return {
         "digest": model.environment,
         "python": own.python if own else platform.python_version(),
         "policy": own.policy if own else "",
         "lock": list(own.lock) if own else [],
+        "size": own.size if own else 0,
         "relaxations": [one["says"] for one in model.findings if one.get("kind") in KINDS],
     }
 

@@ -23,6 +23,7 @@ from modelyard.packages.environments.relaxing import (
     pins,
     specification,
 )
+from modelyard.packages.environments.space import files_below, size
 from modelyard.packages.environments.wanted import Policy, Want, Wanted
 
 Tell = Callable[[str], Awaitable[None]]
@@ -81,6 +82,7 @@ async def build(
         lock=tuple(shown(line) for line in resolved.lock),
         findings=resolved.findings,
         seconds=round(time.monotonic() - begin, 3),
+        size=size(await asyncio.to_thread(files_below, folder / VENV)),
     )
     await asyncio.to_thread(environment.write, folder)
     return environment

@@ -74,6 +74,7 @@ class Installer:
         self._index = index_of(settings.package_index)
         self._sources = () if settings.source_builds else ("--only-binary", ":all:")
         self._folder = settings.environments_dir
+        self._cache = settings.environments_cache_dir
         self._log = log
         # Where a package's wheels lie while uv works is nobody's business.
         place = re.escape(str(settings.environments_dir))
@@ -114,6 +115,11 @@ class Installer:
         compiling = [sys.executable, "-I", "-S", "-m", "compileall", "-q", "-x", _NOT_COMPILED]
         # Distributions carry files that do not compile, of other Pythons or as test data.
         await self._run([*compiling, str(venv / "lib")])
+
+    async def forget_cache(self) -> None:
+        """Remove what has been fetched; environments keep their files. Not the operator's cache."""
+        if "UV_CACHE_DIR" not in os.environ:
+            await self._uv(["cache", "clean", "--quiet"])
 
     async def _uv(self, arguments: Sequence[str], given: str = "") -> str:
         try:
@@ -168,8 +174,7 @@ class Installer:
             for name, value in source.items()
             if name in _INHERITED or name.startswith("UV_")
         }
-        # On one file system with the environments, so that files are linked and not copied.
-        found.setdefault("UV_CACHE_DIR", str(self._folder / ".cache"))
+        found.setdefault("UV_CACHE_DIR", str(self._cache))
         found["UV_NO_PROGRESS"] = "1"
         return {**found, **(self._index.variables or {})}
 

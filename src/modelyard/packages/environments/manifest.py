@@ -25,7 +25,10 @@ UNUSED = "unused"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """``python``: its version. ``wanted``: what was asked for, ``lock`` what is installed."""
+    """``python``: its version. ``wanted``: what was asked for, ``lock`` what is installed.
+
+    ``seconds`` it took to build, ``size`` in bytes of all its files.
+    """
 
     digest: str
     python: str
@@ -34,6 +37,7 @@ class Environment:
     lock: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
+    size: int = 0
 
     def write(self, folder: Path) -> None:
         """Leave word in ``folder``. Raises ``OSError``."""
@@ -53,6 +57,7 @@ def read_environment(environments_dir: Path, digest: str) -> Environment | None:
             lock=tuple(data["lock"]),
             findings=tuple(Finding(**one) for one in data["findings"]),
             seconds=float(data["seconds"]),
+            size=int(data.get("size", 0)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import sys
 import sysconfig
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,28 +15,33 @@ from pathlib import Path
 import structlog
 
 from modelyard.clock import Clock
-from modelyard.errors import DependenciesFailed
+from modelyard.errors import DependenciesFailed, EnvironmentTooLarge
 from modelyard.packages.environments.builder import WHEELS, Tell, build
 from modelyard.packages.environments.installer import Installer
 from modelyard.packages.environments.manifest import (
-    UNUSED,
+    VENV,
     Environment,
     is_usable,
     read_environment,
 )
+from modelyard.packages.environments.shelf import Shelf
+from modelyard.packages.environments.space import (
+    MB,
+    Files,
+    bounded,
+    files_below,
+    size,
+    too_large,
+)
 from modelyard.packages.environments.wanted import Wanted
 from modelyard.settings import Settings
-from modelyard.steps import Step, reached
 from modelyard.store.database import Database
-from modelyard.store.models import environments_in_use
 
 log = structlog.get_logger(__name__)
 
 COLLECT_S = 600.0
 """How often unused environments are looked for."""
 
-_BUILDING = ".build-"
-_GONE = ".gone-"
 _AT_ONCE = 2
 
 
@@ -51,18 +54,18 @@ class _Build:
 class Environments:
     """The environments under ``environments_dir``; ``start`` before use."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, database: Database | None = None) -> None:
+        """Without the ``database`` none is ever removed: it tells which ones models refer to."""
         self._settings = settings
         self._folder = settings.environments_dir
-        self._clock = clock
+        self._cache = settings.environments_cache_dir
+        self._shelf = Shelf(settings, clock, database)
         self._builds: dict[str, _Build] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._held: Counter[str] = Counter()
-        self._lately: set[str] = set()
 
     async def start(self) -> None:
         """Clear away what a crash left half made or half removed."""
-        await asyncio.to_thread(self._sweep)
+        await asyncio.to_thread(self._shelf.sweep)
 
     def digest(self, request: Wanted) -> str:
         """The name of the environment of ``request`` on this machine, under these settings."""
@@ -74,17 +77,9 @@ class Environments:
         """Whether instances can run in the environment of that digest."""
         return await asyncio.to_thread(is_usable, self._folder, digest)
 
-    @contextmanager
-    def held(self, digest: str) -> Iterator[None]:
+    def held(self, digest: str) -> AbstractContextManager[None]:
         """Within the block nobody collects the environment, whatever the database says."""
-        self._held[digest] += 1
-        self._lately.add(digest)
-        try:
-            yield
-        finally:
-            self._held[digest] -= 1
-            if not self._held[digest]:
-                del self._held[digest]
+        return self._shelf.held(digest)
 
     async def obtain(self, request: Wanted, model_dir: Path, tell: Tell) -> Environment:
         """The environment of ``request`` (``sealed``), built now unless it is there.
@@ -115,57 +110,68 @@ class Environments:
                 running.task.cancel()
                 await asyncio.gather(running.task, return_exceptions=True)
 
-    async def collect(self, database: Database) -> None:
-        """Remove environments that no model has referred to for ``environment_grace`` seconds."""
-        self._lately = set(self._held)
-        async with database.read() as session:
-            used = await environments_in_use(session)
-        # Not in a thread: between the look and the removal nobody may come to hold one.
-        for gone in self._take_away(used, self._clock.now_ms()):
-            await asyncio.to_thread(shutil.rmtree, gone, True)
-
-    def _take_away(self, used: set[str], now: int) -> list[Path]:
-        """Give those whose time has come another name, at once, so that nobody finds a part."""
-        taken = []
-        for folder in sorted(self._folder.iterdir()):
-            name = folder.name
-            if name.startswith(".") or name in self._builds:
-                continue
-            if name in used or name in self._lately:
-                (folder / UNUSED).unlink(missing_ok=True)
-            elif now - _unused_since(folder, now) >= self._settings.environment_grace * 1000:
-                aside = self._folder / f"{_GONE}{name}-{self._clock.new_hex(8)}"
-                taken.append(folder.rename(aside))
-                reached(Step.ENVIRONMENT_REMOVED)
-                self._log(name).unlink(missing_ok=True)
-                log.info("environment removed", digest=name)
-        return taken
+    async def collect(self) -> None:
+        """Remove environments that no model needs any more (``Shelf.collect``)."""
+        await self._shelf.collect()
 
     async def _build(
         self, request: Wanted, digest: str, model_dir: Path, tell: Tell
     ) -> Environment:
-        aside = self._folder / f"{_BUILDING}{digest}-{self._clock.new_hex(8)}"
+        aside = self._shelf.aside(digest)
         limit = self._settings.environment_timeout
         try:
             await asyncio.to_thread(self._prepare, request, digest, model_dir, aside)
-            installer = Installer(self._settings, self._log(digest))
-            async with self._turns, asyncio.timeout(limit):
-                environment = await build(request, digest, aside, installer, installed, tell)
-            await asyncio.to_thread(self._put_in_place, aside, digest)
+            installer = Installer(self._settings, self._shelf.log(digest))
+            with self._shelf.held(digest):
+                async with self._turns, asyncio.timeout(limit):
+                    before = await asyncio.to_thread(files_below, self._cache)
+                    work = build(request, digest, aside, installer, installed, tell)
+                    environment = await self._bounded(work, aside, before)
+                await self._shelf.make_room(aside / VENV, alone=self._alone)
+                await asyncio.to_thread(self._put_in_place, aside, digest)
         except TimeoutError:
             raise DependenciesFailed(
                 f"The dependencies could not be installed within {limit:g} s. Ask for fewer, raise "
                 "MODELYARD_ENVIRONMENT_TIMEOUT, or see to the network; then import it again."
             ) from None
+        except EnvironmentTooLarge:
+            if self._alone:
+                await self._shelf.forget_cache()
+            raise
         finally:
             await asyncio.to_thread(shutil.rmtree, aside, True)
         log.info("environment built", digest=digest, seconds=environment.seconds)
         return environment
 
+    @property
+    def _alone(self) -> bool:
+        return len(self._builds) <= 1
+
+    async def _bounded(
+        self, work: Awaitable[Environment], aside: Path, before: Files
+    ) -> Environment:
+        """``work`` in ``aside``, ended as soon as it takes more than one environment may.
+
+        ``before``: what was in the cache when it began.
+        """
+
+        def taken() -> int:
+            own = files_below(aside / VENV)
+            # It is fetched first, and installed when all of it is there. Of two builds at one time
+            # nobody can tell which one fetched what.
+            fetched = files_below(self._cache) if self._alone else {}
+            return size(own, {k: v for k, v in fetched.items() if k not in before})
+
+        most = self._settings.environment_limit_mb * MB
+        environment = await bounded(work, taken, most)
+        if most and environment.size > most:
+            raise too_large(most)
+        return environment
+
     def _prepare(self, request: Wanted, digest: str, model_dir: Path, aside: Path) -> None:
         aside.mkdir(parents=True, mode=0o755)
-        self._log(digest).parent.mkdir(parents=True, exist_ok=True)
-        self._log(digest).write_bytes(b"")
+        self._shelf.log(digest).parent.mkdir(parents=True, exist_ok=True)
+        self._shelf.log(digest).write_bytes(b"")
         for want in request.wants:
             if want.wheel:
                 # Its own copy: the model may be deleted while others wait for the environment.
@@ -175,20 +181,7 @@ class Environments:
 
     def _put_in_place(self, aside: Path, digest: str) -> None:
         shutil.rmtree(aside / WHEELS, ignore_errors=True)
-        final = self._folder / digest
-        # Without a manifest it is no environment, whoever left it.
-        shutil.rmtree(final, ignore_errors=True)
-        aside.rename(final)
-        reached(Step.ENVIRONMENT_BUILT)
-
-    def _log(self, digest: str) -> Path:
-        return self._settings.logs_dir / "environments" / f"{digest}.log"
-
-    def _sweep(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for prefix in (_BUILDING, _GONE):
-            for folder in self._folder.glob(f"{prefix}*"):
-                shutil.rmtree(folder, ignore_errors=True)
+        self._shelf.put_in_place(aside, digest)
 
 
 def installed(name: str) -> str | None:
@@ -197,13 +190,3 @@ def installed(name: str) -> str | None:
         return version(name)
     except (PackageNotFoundError, ValueError):
         return None
-
-
-def _unused_since(folder: Path, now: int) -> int:
-    """When the environment was first seen unused, in ms since 1970; now, if this is the time."""
-    mark = folder / UNUSED
-    with contextlib.suppress(OSError, ValueError):
-        return int(mark.read_text(encoding="ascii"))
-    with contextlib.suppress(OSError):
-        mark.write_text(str(now), encoding="ascii")
-    return now

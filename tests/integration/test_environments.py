@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import subprocess
@@ -15,7 +16,7 @@ from catalogue_support import Caller, Catalogue, catalogue
 from sqlalchemy import select
 
 from modelyard.clock import SystemClock
-from modelyard.packages.environments import shared
+from modelyard.packages.environments import choosing, shared
 from modelyard.packages.environments.installer import Installer
 from modelyard.packages.environments.renewal import renew
 from modelyard.packages.environments.space import files_below, size
@@ -349,6 +350,39 @@ async def test_grace_begins_when_the_last_model_goes(tmp_path: Path) -> None:
         mark.write_text(str(int(mark.read_text()) - 61_000))
         await yard.environments.collect()
         assert folders(yard) == []
+
+
+async def test_an_engine_that_the_platform_lacks_is_installed(
+    yard: Catalogue, me: Caller, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "find_spec", lambda name: None)
+    graph = Path(yard.settings.objects) / "bucket" / "graph" / "model"
+
+    async def graphs(name: str) -> dict[str, Any]:
+        graph.mkdir(parents=True, exist_ok=True)
+        (graph / "net.onnx").write_bytes(b"graph")
+        config = {"model_type": "ONNX", "model_algorithm": "nlp"}
+        (graph / "config.json").write_text(json.dumps(config))
+        model_id = await me.import_model(
+            model_name=name,
+            model_version="0.0.1",
+            model_type="ONNX",
+            source_location="obs://bucket/graph/",
+        )
+        return await me.settled(model_id, 60)
+
+    none = await graphs("without")
+    assert none["model_status"] == "building_failed"
+    assert "The model needs onnxruntime, which is neither" in none["failed_reason"]
+    assert "MODELYARD_PACKAGE_INDEX" in none["failed_reason"]
+    write_wheel(index, "onnxruntime", "1.20.0", requires=["tiny"])
+    model = await graphs("with")
+    assert model["model_status"] == "published", model["failed_reason"]
+    assert model["environment"]["lock"] == ["onnxruntime==1.20.0", "tiny==2.0"]
+    assert "building its environment (relaxed): onnxruntime" in await events(me, model)
+    # A script that computes by itself is not burdened with an engine that it does not import.
+    (graph / "customize_service.py").write_text("class A(B):\n    def _inference(self, d): pass\n")
+    assert (await graphs("script"))["environment"]["digest"] == ""
 
 
 @pytest.fixture

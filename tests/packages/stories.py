@@ -323,12 +323,6 @@ STORIES = (
         ],
     ),
     Story(
-        "tensorflow_default",
-        ["engine-missing", "default-inference-tf"],
-        start_fails="needs the package 'tensorflow', which is not installed",
-        unless="tensorflow",
-    ),
-    Story(
         "torch_net",
         ["base-pt", "answer-tensor", "default-inference-pt", "plain-siblings"],
         [

@@ -157,7 +157,8 @@ class ModelImporter:
 
     async def _build(self, order: Order, request: Wanted, final: Path) -> Environment:
         """The package's environment. Raises ``DependenciesFailed`` or ``OSError``."""
-        named = ", ".join(str(want) for want in request.declared[:10])
+        # Nothing is declared where only the engine is missing.
+        named = ", ".join(str(want) for want in (request.declared or request.wants)[:10])
         async with self._database.write(Step.IMPORT_BUILD) as session:
             model = await session.get(Model, order.model_id, with_for_update=True)
             if model is not None and model.status in UNFINISHED:

@@ -209,7 +209,7 @@ def test_what_a_default_handler_needs_is_named() -> None:
         {"config.json": 1, "net.onnx": 1}, b'{"model_type": "onnx", "model_algorithm": "nlp"}'
     )
     (found,) = look(bare)
-    assert (found.kind, "need onnxruntime" in found.says) == ("import", True)
+    assert (found.kind, found.level, "need onnxruntime" in found.says) == ("engine", "note", True)
     assert look(bare, ("onnxruntime",)) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,13 @@ from packaging.version import Version
 
 from modelyard.errors import DependenciesFailed, InvalidRequest, Problem
 from modelyard.packages.environments.builder import resolve, shown
-from modelyard.packages.environments.implied import implied, imported, missing
+from modelyard.packages.environments.implied import (
+    computes,
+    implied,
+    imported,
+    missing,
+    needed,
+)
 from modelyard.packages.environments.installer import Installer, Unobtainable, index_of
 from modelyard.packages.environments.relaxing import (
     Finding,
@@ -225,6 +232,41 @@ def test_what_comes_along(
     assert all(one.implied for one in found)
 
 
+@pytest.mark.parametrize(
+    ("engine", "imports", "script", "computing", "module"),
+    [
+        ("ONNX", set(), False, False, "onnxruntime"),
+        ("TensorFlow", set(), False, False, "tensorflow"),
+        ("Scikit_Learn", set(), False, False, "sklearn"),
+        ("PyTorch", {"torch"}, True, True, ""),
+        # A script does with the weights what it likes; TensorFlow's base class runs them.
+        ("ONNX", {"cv2"}, True, True, ""),
+        ("ONNX", {"onnxruntime"}, True, True, "onnxruntime"),
+        ("TensorFlow", set(), True, False, "tensorflow"),
+        ("TensorFlow", set(), True, True, ""),
+        ("TensorFlow", {"tensorflow"}, True, True, "tensorflow"),
+    ],
+)
+def test_who_cannot_do_without_the_engine(
+    engine: str, imports: set[str], script: bool, computing: bool, module: str
+) -> None:
+    assert needed(engine, imports, script=script, computes=computing) == module
+
+
+def test_the_engine_comes_once_and_under_the_name_that_is_declared() -> None:
+    [engine] = implied("ONNX", "", set(), [], "onnxruntime")
+    assert (str(engine), engine.implied, engine.needed) == ("onnxruntime", True, True)
+    assert implied("ONNX", "", set(), ["onnxruntime-gpu"], "onnxruntime") == ()
+    [engine] = implied("TensorFlow", "tf1.13-python3.6-cpu", {"tensorflow"}, [], "tensorflow")
+    assert (str(engine), engine.needed) == ("tensorflow-cpu==1.13.*", True)
+
+
+def test_a_script_that_computes_is_known_by_its_lines() -> None:
+    assert computes("class A(B):\n    def _inference(self, data):\n        return data\n")
+    assert computes("class A(B):\n\tdef inference (self, data): pass\n")
+    assert not computes("class A(B):\n    def _postprocess(self, data): pass\n# def _inference\n")
+
+
 def test_what_the_platforms_own_environment_lacks() -> None:
     assert missing({"torch", "numpy", "os"}, ["numpy"]) == ["torch"]
 
@@ -375,6 +417,21 @@ def test_implied_ones_are_left_out_before_anything_fails() -> None:
         assert [one.kind for one in findings] == ["left-out"]
     with pytest.raises(DependenciesFailed, match="no version of c"):
         decide(shelf, want("a==1"), want("c"))
+
+
+def test_without_its_engine_there_is_no_model() -> None:
+    engine = Want("onnxruntime", implied=True, needed=True)
+    assert decide(Shelf(onnxruntime={"1": []}), engine)[0] == ["onnxruntime==1"]
+    with pytest.raises(DependenciesFailed, match="The model needs onnxruntime, which is neither"):
+        decide(Shelf(a={"1": []}), want("a"), engine)
+    # An old runtime's version of it gives way as any pin does, also under the policy exact.
+    old = replace(engine, sign="==", version="0.1")
+    assert decide(Shelf(onnxruntime={"1": []}), old, policy=Policy.EXACT)[0] == ["onnxruntime==1"]
+
+
+def test_whoever_asked_for_it_the_environment_is_the_same() -> None:
+    plain = Wanted((Want("onnxruntime"),)).digest("x")
+    assert Wanted((Want("onnxruntime", implied=True, needed=True),)).digest("x") == plain
 
 
 def test_contradicting_pins_stay_as_asked_for() -> None:

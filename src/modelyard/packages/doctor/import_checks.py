@@ -38,7 +38,12 @@ _BROUGHT = {
     "XGBoost": ("xgboost", "sklearn", "joblib", "numpy", "scipy"),
 }
 # What runs a package without a script.
-_HANDLERS = {"ONNX": "onnxruntime", "TensorFlow": "tensorflow", "Scikit_Learn": "sklearn"}
+_HANDLERS = {
+    "ONNX": "onnxruntime",
+    "TensorFlow": "tensorflow",
+    "Scikit_Learn": "sklearn",
+    "XGBoost": "xgboost",
+}
 
 
 def check_imports(
@@ -127,9 +132,9 @@ def _handler(
     if package.script is not None or wanted is None or available(wanted):
         return
     if _plain(wanted) not in _declared(config):
-        says = f"{engine} models without a script need {wanted}, which is not installed"
-        fix = f'Add {{"package_name": "{wanted}"}} to dependencies[].packages.'
-        yield Finding("import", Level.WARNING, "model/config.json: dependencies", says, fix)
+        says = f"{engine} models without a script need {wanted}, which is not installed here"
+        fix = "Nothing: it is put into an environment of the model's own. Name it for a version."
+        yield Finding("engine", Level.NOTE, "model/config.json: dependencies", says, fix)
 
 
 def _within(top: str, package: Package) -> bool:

@@ -114,6 +114,8 @@ async def resolve(
                 raise
     chosen = await _choose_all(rungs, wheels, installer)
     for one in chosen:
+        if one.demand is None and one.want.needed:
+            raise _no_engine(one.want, one.reason)
         if one.demand is None and not one.want.implied:
             raise _failed(f"{one.want}: {one.reason}")
     return await _together(chosen, folder, installer, exact=exact)
@@ -191,6 +193,15 @@ def shown(line: str) -> str:
     """A line of a lock for people: a wheel by its file's name, without the place where it lay."""
     name, at, uri = line.partition(" @ ")
     return f"{name} @ {unquote(uri).rpartition('/')[2]}" if at else line
+
+
+def _no_engine(want: Want, reason: str) -> DependenciesFailed:
+    """What a default handler computes with; its user has declared nothing that could be wrong."""
+    return DependenciesFailed(
+        f"The model needs {want.name}, which is neither in the platform's own environment nor to "
+        f"be had for one of its own: {reason.rstrip('.')}. Have the operator see to "
+        "MODELYARD_PACKAGE_INDEX; then delete this model and import it again."
+    )
 
 
 def _failed(reason: str) -> DependenciesFailed:

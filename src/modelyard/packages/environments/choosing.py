@@ -8,9 +8,17 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from modelyard.packages.environments.implied import CARRIED, implied, imported, missing
+from modelyard.packages.environments.implied import (
+    CARRIED,
+    computes,
+    implied,
+    imported,
+    missing,
+    needed,
+)
 from modelyard.packages.environments.shared import installed
 from modelyard.packages.environments.wanted import Policy, Wanted, is_met, sealed, wanted
+from modelyard.packages.layout import SCRIPT
 from modelyard.packages.requirements import POLICIES, Installation
 
 # What is looked at for imports, at most; a script's imports stand at its beginning.
@@ -39,13 +47,17 @@ class Asked:
 def choose(asked: Asked, model_dir: Path) -> Choice:
     """What the package in ``model_dir`` runs in.
 
-    The platform's own environment when it meets every dependency exactly, also when there is none:
-    that costs nothing. Else one of its own, with what the engine and the script need beside the
-    dependencies. Raises ``InvalidRequest`` for a wheel that is not there, ``OSError``.
+    The platform's own environment when it meets every dependency exactly, also when there is none,
+    and has the engine where the package cannot do without: that costs nothing. Else one of its own,
+    with what the engine and the script need beside the dependencies. Raises ``InvalidRequest`` for
+    a wheel that is not there, ``OSError``.
     """
     request = wanted(asked.installations, Policy(asked.policy or POLICIES[0]))
-    imports = _imports(model_dir)
-    if all(is_met(want, installed) for want in request.wants):
+    imports, computing = _read(model_dir)
+    script = (model_dir / SCRIPT).is_file()
+    engine = needed(asked.engine, imports, script=script, computes=computing)
+    ready = not engine or find_spec(engine) is not None
+    if ready and all(is_met(want, installed) for want in request.wants):
         absent = missing(imports, [name for name in CARRIED if find_spec(name) is not None])
         return Choice(
             None,
@@ -56,20 +68,25 @@ def choose(asked: Asked, model_dir: Path) -> Choice:
             ),
         )
     names = [want.name for want in request.wants]
-    more = implied(asked.engine, asked.runtime, imports, names)
+    more = implied(asked.engine, asked.runtime, imports, names, engine)
     request = replace(request, wants=(*request.wants, *more))
     return Choice(sealed(request, model_dir))
 
 
-def _imports(model_dir: Path) -> set[str]:
-    """The modules that the package's files import and do not bring themselves."""
+def _read(model_dir: Path) -> tuple[set[str], bool]:
+    """The modules that the package's files import and do not bring themselves; whether they
+    compute predictions.
+    """
     found: set[str] = set()
     own: set[str] = set()
+    computing = False
     for path in itertools.islice(_scripts(model_dir), _FILES):
         own.update((path.stem, path.parent.name))
         with path.open("rb") as file:
-            found |= imported(file.read(_BYTES).decode(errors="replace"))
-    return found - own
+            source = file.read(_BYTES).decode(errors="replace")
+        found |= imported(source)
+        computing = computing or computes(source)
+    return found - own, computing
 
 
 def _scripts(model_dir: Path) -> Iterator[Path]:

@@ -2,13 +2,13 @@
 
 The runtimes that packages were made for carried their engine and its usual company; a package's
 own environment begins empty. So whatever of that company the package's files import is added, and
-the engine itself where a default handler may need it. Pure.
+the engine itself where what runs the model needs it. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from packaging.utils import canonicalize_name
 
@@ -22,6 +22,7 @@ CARRIED: dict[str, str] = {
     "matplotlib": "matplotlib",
     "mindspore": "mindspore",
     "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
     "pandas": "pandas",
     "requests": "requests",
     "scipy": "scipy",
@@ -36,10 +37,21 @@ CARRIED: dict[str, str] = {
 }
 """Distributions by the module they are imported as."""
 
-# Engines whose default handler loads a file that itself needs the engine.
-_ENGINES: dict[str, str] = {"Scikit_Learn": "scikit-learn", "XGBoost": "xgboost"}
+_ENGINES: dict[str, str] = {
+    "ONNX": "onnxruntime",
+    "Scikit_Learn": "sklearn",
+    "TensorFlow": "tensorflow",
+    "XGBoost": "xgboost",
+}
+"""The module that the default handler of an engine computes with."""
+
+# Engines whose files of weights need the engine, whoever reads them.
+_OF_WEIGHTS = ("Scikit_Learn", "XGBoost")
+# Engines whose base class runs the model where the script does not (models.md §4.2).
+_RUN_BY_BASE = ("TensorFlow",)
 # Distributions that bring the same module under another name.
-_FAMILIES = ("tensorflow", "opencv-", "mindspore", "mxnet", "pillow")
+_FAMILIES = ("tensorflow", "opencv-", "mindspore", "mxnet", "onnxruntime", "pillow")
+_COMPUTES = re.compile(r"^[ \t]+(?:async[ \t]+)?def[ \t]+_?inference\b", re.MULTILINE)
 _IMPORT = re.compile(
     r"[ \t]*(?:import[ \t]+([^#;]+)|from[ \t]+([A-Za-z_]\w*)(?:\.[\w.]*)?[ \t]+import\b)"
 )
@@ -74,21 +86,43 @@ def imported(source: str) -> set[str]:
     return found
 
 
+def computes(source: str) -> bool:
+    """Whether a script has an ``inference`` of its own, by the look of its lines."""
+    return _COMPUTES.search(source) is not None
+
+
+def needed(engine: str, imports: Collection[str], *, script: bool, computes: bool) -> str:
+    """The engine's module where a package cannot do without it, else "".
+
+    ``script``: it brings a class of its own, which ``computes`` what it predicts by itself.
+    """
+    module = _ENGINES.get(engine, "")
+    by_base = engine in _RUN_BY_BASE and not computes
+    return module if not script or by_base or module in imports else ""
+
+
 def implied(
-    engine: str, runtime: str, imports: Iterable[str], declared: Iterable[str]
+    engine: str, runtime: str, imports: Iterable[str], declared: Iterable[str], needed: str = ""
 ) -> tuple[Want, ...]:
-    """What to add to the distributions ``declared`` by name.
+    """What to add to the distributions ``declared`` by name; ``needed``: a module it cannot miss.
 
     The runtime's own version of its engine is wished for, and relaxed as any pin is.
     """
     named = {_family(canonicalize_name(name)) for name in declared}
     wished = {CARRIED[name] for name in imports if name in CARRIED}
-    if engine in _ENGINES:
-        wished.add(_ENGINES[engine])
+    if engine in _OF_WEIGHTS:
+        wished.add(CARRIED[_ENGINES[engine]])
+    must = CARRIED.get(needed, "")
     versions = _runtime_versions(runtime)
     return tuple(
-        Want(name, "==" if name in versions else "", versions.get(name, ""), implied=True)
-        for name in sorted(wished)
+        Want(
+            name,
+            "==" if name in versions else "",
+            versions.get(name, ""),
+            implied=True,
+            needed=name == must,
+        )
+        for name in sorted({*wished, must} - {""})
         if _family(name) not in named
     )
 

@@ -17,6 +17,7 @@ _NOW_CALLED = {
     "sklearn": "scikit-learn",
     "pil": "pillow",
     "opencv": "opencv-python-headless",
+    "tensorflow-cpu": "tensorflow",
     "tensorflow-gpu": "tensorflow",
     "mindspore-gpu": "mindspore",
     "mindspore-ascend": "mindspore",

@@ -44,7 +44,8 @@ class Want:
     """One distribution. ``sign`` is ``==``, ``>=``, ``<=`` or "" for any version.
 
     ``wheel``: a file that the package brings, relative to ``model/``, ``sha256`` its digest.
-    ``implied``: nobody asked for it, but the engine and the script need it.
+    ``implied``: nobody asked for it, but the engine and the script need it; ``needed``: so much
+    that there is no model without it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Want:
     wheel: str = ""
     sha256: str = ""
     implied: bool = False
+    needed: bool = False
 
     def __str__(self) -> str:
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
@@ -76,8 +78,7 @@ class Wanted:
         """32 hex digits that name the set under ``circumstances`` (Python, index, policy…)."""
         # Stable: of two demands on one distribution the later one keeps its place.
         ordered = sorted(
-            ({**asdict(want), "implied": False, "wheel": ""} for want in self.wants),
-            key=lambda document: str(document["name"]),
+            (_contents(want) for want in self.wants), key=lambda document: str(document["name"])
         )
         text = json.dumps([ordered, self.policy, circumstances], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -123,6 +124,13 @@ def is_met(want: Want, installed: Callable[[str], str | None]) -> bool:
         return Specifier(f"{want.sign}{want.version}").contains(there, prereleases=True)
     except (InvalidSpecifier, InvalidVersion):
         return False
+
+
+def _contents(want: Want) -> dict[str, object]:
+    """What becomes of a demand, whoever made it."""
+    document: dict[str, object] = {**asdict(want), "implied": False, "wheel": ""}
+    del document["needed"]
+    return document
 
 
 def _want(requirement: Requirement) -> Want:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from wheels import write_wheel
+
 SCHEMA = {"type": "object", "properties": {"x": {"type": "number"}}}
 CONFIG = {
     "model_type": "MindSpore",
@@ -36,13 +38,22 @@ def package(tmp_path: Path) -> Path:
     return tmp_path / "package"
 
 
-def check(package: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run it in a temporary folder of its own, which must be empty afterwards."""
+def check(package: Path, *more: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a temporary folder of its own, which must be empty afterwards.
+
+    ``settings``: variables, beside a home and an index of distributions beside the package.
+    """
     scratch = package.parent / "scratch"
     scratch.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "modelyard", "check", str(package), *more],
-        env={**os.environ, "TMPDIR": str(scratch)},
+        env={
+            **os.environ,
+            "TMPDIR": str(scratch),
+            "MODELYARD_HOME": str(package.parent / "home"),
+            "MODELYARD_PACKAGE_INDEX": str(package.parent / "index"),
+            **settings,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -51,8 +62,8 @@ def check(package: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def told(package: Path, *more: str) -> tuple[int, dict[str, Any]]:
-    done = check(package, "--json", *more)
+def told(package: Path, *more: str, **settings: str) -> tuple[int, dict[str, Any]]:
+    done = check(package, "--json", *more, **settings)
     found: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, found
 
@@ -127,3 +138,69 @@ def test_what_is_no_package_is_said(tmp_path: Path) -> None:
     (tmp_path / "package.zip").write_bytes(b"PK")
     done = check(tmp_path / "package.zip")
     assert (done.returncode, "Unpack archives first" in done.stderr) == (1, True)
+
+
+LIBRARY = """
+from model_service.model_service import SingleNodeService
+import tiny
+class Versions(SingleNodeService):
+    def _inference(self, data):
+        return {"y": tiny.Number(), "version": tiny.VERSION}
+"""
+NUMBER = 'VERSION = "1.0"\nclass Number:\n    def tolist(self):\n        return 7\n'
+
+
+@pytest.fixture
+def dependent(package: Path) -> Path:
+    """A package that needs a library which the platform's own environment lacks."""
+    write_wheel(package.parent / "index", "tiny", "1.0", {"tiny.py": NUMBER})
+    pin = {"package_name": "tiny", "package_version": "0.5", "restraint": "EXACT"}
+    config = {**CONFIG, "dependencies": [{"installer": "pip", "packages": [pin]}]}
+    (package / "model" / "config.json").write_text(json.dumps(config))
+    (package / "model" / "customize_service.py").write_text(LIBRARY)
+    return package
+
+
+def test_it_is_tried_in_the_environment_that_an_import_would_give_it(dependent: Path) -> None:
+    status, found = told(dependent)
+    assert (status, found["ok"]) == (0, True)
+    measured = found["measured"]
+    assert json.loads(measured["answer"]) == {"y": 7, "version": "1.0"}
+    assert measured["environment"] == "built"
+    assert measured["environment_build_s"] > 0
+    assert measured["environment_size_mb"] >= 0
+    said = {one["kind"]: one["says"] for one in found["findings"]}
+    assert "tiny 1.0 is used" in said["relaxed"]
+    # The rehearsal ran there, too.
+    assert "tiny.Number" in said["result-foreign"]
+    done = check(dependent)
+    assert "building its environment" not in done.stderr
+    assert "environment" in done.stdout
+    assert "reused" in done.stdout
+
+
+def test_what_is_built_is_told_while_it_is(dependent: Path) -> None:
+    told_meanwhile = check(dependent).stderr
+    assert "building its environment: tiny==0.5" in told_meanwhile
+    assert "1 distributions resolved; installing" in told_meanwhile
+
+
+def test_without_its_environment_it_is_tried_in_ours(dependent: Path) -> None:
+    status, found = told(dependent, "--no-environment")
+    assert status == 1
+    said = {one["kind"]: one for one in found["findings"]}
+    assert "tiny==0.5 was not installed" in said["environment"]["says"]
+    assert "No module named 'tiny'" in said["start"]["says"]
+    assert not (dependent.parent / "home" / "environments").exists()
+
+
+def test_what_cannot_be_installed_is_a_finding_and_nothing_is_tried(dependent: Path) -> None:
+    away = {"MODELYARD_PACKAGE_INDEX": "http://127.0.0.1:1/simple", "UV_HTTP_RETRIES": "0"}
+    status, found = told(dependent, **away)
+    assert (status, found["measured"]) == (1, {})
+    [failed] = [one for one in found["findings"] if one["level"] == "error"]
+    assert failed["kind"] == "environment"
+    assert "127.0.0.1:1" in failed["says"]
+    assert "--no-environment" in failed["fix"]
+    left = (dependent.parent / "home" / "environments").iterdir()
+    assert {one.name for one in left} <= {".cache"}

@@ -10,13 +10,15 @@ from typing import Annotated
 
 import typer
 
+from modelyard.cli.credentials import checked_settings, settings_for
 from modelyard.cli.doctor import advice, trial
 from modelyard.cli.doctor.sample import Sample, from_file, from_schema
 from modelyard.cli.documents import Document
 from modelyard.cli.failures import CliError
 from modelyard.cli.findings import show_findings
+from modelyard.cli.lifecycle.wanted import as_started
 from modelyard.cli.models import package_folder
-from modelyard.cli.options import JsonOption
+from modelyard.cli.options import HomeOption, JsonOption
 from modelyard.cli.output import Progress, note, progress, show_facts, show_json
 from modelyard.packages.config_json import ModelConfig, parse_config
 from modelyard.packages.doctor import (
@@ -34,7 +36,9 @@ _MOST_LOG_LINES = 20
 
 @dataclass
 class Report:
-    """What the doctor found; ``starts`` are the first and the second start."""
+    """What the doctor found; ``starts`` are the first and the second start, ``environment`` what it
+    says of the one that the package was tried in.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     starts: list[trial.Start] = field(default_factory=list)
@@ -42,6 +46,7 @@ class Report:
     memory: trial.Memory | None = None
     suggestion: advice.Suggestion | None = None
     log: str = ""
+    environment: dict[str, float | int | str] = field(default_factory=dict)
 
     @property
     def fails(self) -> bool:
@@ -59,11 +64,20 @@ def check(
     ] = None,
     rate: Annotated[float, typer.Option(help="Predictions a second to plan for.")] = 10.0,
     timeout: Annotated[float, typer.Option(help="Seconds that a start may take.")] = 120.0,
+    environment: Annotated[
+        bool,
+        typer.Option(
+            "--environment/--no-environment",
+            help="Install what it depends on, as an import does, and try it in that.",
+        ),
+    ] = True,
+    home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Look a model package over, start it and measure it; exit status 1 when it would fail.
 
-    Unless --static is given, the package's code runs on this machine with your rights.
+    Unless --static is given, the package's code runs on this machine with your rights. Environments
+    are built in the platform's folder, where an import finds them again.
     """
     package = package_folder(folder)
     report = Report(_read(package))
@@ -73,9 +87,12 @@ def check(
         sample = _sample(request, config)
         with (
             tempfile.TemporaryDirectory(prefix="modelyard-check-") as scratch,
-            progress(f"starting {package.name}") as shown,
+            progress(f"looking at what {package.name} depends on") as shown,
         ):
-            _run(package, config, sample, Path(scratch), report, shown, timeout, rate)
+            python = _python(package, config, home, report, shown, environment)
+            if python is not None:
+                trial_of = _Trial(package, config, python, Path(scratch), timeout, rate)
+                _run(trial_of, sample, report, shown)
     _show(report, json)
     if report.fails:
         raise typer.Exit(1)
@@ -102,34 +119,70 @@ def _sample(request: Path | None, config: ModelConfig) -> Sample | None:
         raise CliError(f"{request} cannot be read: {error.strerror}.") from error
 
 
-def _run(
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """``python``: the interpreter of the package's own environment, or "". ``timeout`` of a start
+    in seconds, ``rate`` in predictions a second.
+    """
+
+    package: Path
+    config: ModelConfig
+    python: str
+    scratch: Path
+    timeout: float
+    rate: float
+
+
+def _python(
     package: Path,
     config: ModelConfig,
-    sample: Sample | None,
-    scratch: Path,
+    home: Path | None,
     report: Report,
     shown: Progress,
-    timeout: float,
-    rate: float,
-) -> None:
+    build: bool,
+) -> str | None:
+    """What to try it with; None where the report has the reason why that cannot be."""
+    # Takes longer to import than a static check to run.
+    from modelyard.cli.doctor.surroundings import quietly, surroundings
+
+    quietly()
+    flags = {} if home is None else {"home": home}
+    settings = checked_settings(as_started(flags, settings_for(home)))
+    found = surroundings(package, config, settings, shown.update, build)
+    report.findings += found.findings
+    if found.environment is not None:
+        report.environment = {
+            "environment": "reused" if found.reused else "built",
+            "environment_build_s": round(
+                found.environment.seconds if found.reused else found.seconds, 1
+            ),
+            "environment_size_mb": round(found.environment.size / 1024**2, 1),
+        }
+    return found.python
+
+
+def _run(of: _Trial, sample: Sample | None, report: Report, shown: Progress) -> None:
+    name = of.package.name
+    shown.update(f"starting {name}")
     for number in (1, 2):
         begun = time.monotonic()
-        with trial.started(package, config.model_type, scratch / f"start-{number}", 1) as instance:
-            start = instance.wait(begun, timeout)
+        folder = of.scratch / f"start-{number}"
+        with trial.started(of.package, of.config.model_type, folder, 1, of.python) as instance:
+            start = instance.wait(begun, of.timeout)
             report.starts.append(start)
             if start.failure:
                 report.findings += advice.judge_start(start)
                 report.log = instance.log()
                 return
             if number == 1:
-                shown.update(f"asking {package.name}")
+                shown.update(f"asking {name}")
                 _try(instance, sample, report)
-                shown.update(f"starting {package.name} again")
+                shown.update(f"starting {name} again")
     assert report.memory is not None
     if sample is not None:
-        oddities = trial.rehearse(scratch / "start-1", sample, timeout)
+        oddities = trial.rehearse(of.scratch / "start-1", sample, of.timeout)
         report.findings += advice.judge_result(oddities)
-    report.suggestion = advice.suggest(report.memory, report.answers, rate)
+    report.suggestion = advice.suggest(report.memory, report.answers, of.rate)
 
 
 def _try(instance: trial.Instance, sample: Sample | None, report: Report) -> None:
@@ -162,7 +215,7 @@ def _show(report: Report, json: bool) -> None:
 
 
 def _facts(report: Report) -> dict[str, float | int | str]:
-    facts: dict[str, float | int | str] = {}
+    facts = dict(report.environment)
     for name, start in zip(("first_start_s", "second_start_s"), report.starts, strict=False):
         if not start.failure:
             facts[name] = round(start.seconds, 3)

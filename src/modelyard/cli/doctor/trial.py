@@ -129,8 +129,13 @@ class Instance:
 
 
 @contextmanager
-def started(package: Path, model_type: str, folder: Path, cpu: float) -> Iterator[Instance]:
-    """An instance of ``package`` that has just been launched, ended with the block."""
+def started(
+    package: Path, model_type: str, folder: Path, cpu: float, python: str = ""
+) -> Iterator[Instance]:
+    """An instance of ``package`` that has just been launched, ended with the block.
+
+    ``python``: the interpreter of the package's own environment; "" for the platform's own.
+    """
     folder.mkdir()
     instance_id = f"check-{secrets.token_hex(8)}"
     spec = {
@@ -143,6 +148,7 @@ def started(package: Path, model_type: str, folder: Path, cpu: float) -> Iterato
         "model_type": model_type,
         "package_dir": str(package),
         "cpu": cpu,
+        "python": python,
     }
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     with (folder / "launch.log").open("wb") as log:
@@ -170,8 +176,8 @@ def rehearse(instance_dir: Path, sample: Sample, limit_s: float) -> list[tuple[s
     with suppress(subprocess.TimeoutExpired, OSError, ValueError):
         subprocess.run(
             [
-                *(sys.executable, "-m", "modelyard_instance.rehearse", "--dir", str(instance_dir)),
-                *("--request", str(request), "--out", str(out)),
+                *(spec.python or sys.executable, "-m", "modelyard_instance.rehearse"),
+                *("--dir", str(instance_dir), "--request", str(request), "--out", str(out)),
             ],
             env=worker_environment(spec, instance_dir, os.environ),
             cwd=instance_dir,

@@ -327,6 +327,52 @@ def test_from_a_package_that_names_its_image(platform: Stack, images: Images) ->
         assert predict(stack, service_id).json()["arguments"] == ["sonnet"]
 
 
+def test_a_package_is_served_by_the_image_that_its_runtime_names(
+    platform: Stack, images: Images
+) -> None:
+    """The image knows nothing of the model; the package has even the program (models.md §6)."""
+    stack, address = platform, images.make("1.0.0")
+    folder = stack.home / "objects" / "images" / "paired" / "model"
+    (folder / "words").mkdir(parents=True)
+    (folder / "words" / "first.txt").write_text("roses")
+    body = {
+        "model_type": "Custom",
+        "runtime": address,
+        "initial_config": json.dumps({"port": "9001", "protocol": "http"}),
+        "cmd": "/python/bin/python3 /app/server.py sonnet",
+        "health": {"check_method": "HTTP", "initial_delay_seconds": "0", "period_seconds": "1"},
+    }
+    model_id = import_image(stack, "obs://images/paired/", "1.0.0", **body)
+    shown = stack.api("GET", f"/models/{model_id}")
+    assert (shown["model_type"], shown["runtime"], shown["port"]) == ("Custom", address, 9001)
+    assert shown["image_address"] == address
+    with service(stack, [entry(model_id, 100, envs={"PORT": "9001"})]) as service_id:
+        assert predict(stack, service_id).json()["arguments"] == ["sonnet"]
+
+        def there(file: str) -> bool:
+            place = f"/home/mind/model/{file}"
+            return bool(predict(stack, service_id, "/exists", file=place).json()["exists"])
+
+        assert there("words/first.txt")
+        assert not there("words/second.txt")
+        # Read only: no instance changes what another one loads.
+        predict(stack, service_id, "/touch", file="/home/mind/model/words/second.txt")
+        until(
+            lambda: predict(stack, service_id, "/touch", file="/tmp/alive").status_code == 200, 30
+        )
+        assert not there("words/second.txt")
+    assert not (folder / "words" / "second.txt").exists()
+
+
+def test_without_an_image_the_field_that_names_it_is_told(platform: Stack) -> None:
+    folder = platform.home / "objects" / "images" / "alone" / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "Custom"}')
+    model = settled(platform, create(platform, "obs://images/alone/", "1.0.0", model_type="Custom"))
+    assert model["model_status"] == "failed"
+    assert "runtime: is required for the engine Custom" in model["failed_reason"]
+
+
 def test_a_copy_stays_what_it_was_and_a_reference_does_not(
     platform: Stack, images: Images, podman: Podman
 ) -> None:

@@ -324,7 +324,7 @@ REFUSED: list[tuple[dict[str, object], str, str]] = [
     ({"health": {"url": "/health"}}, "health", "3037"),
     ({"port": 8080}, "port", "3037"),
     ({"model_type": "Template"}, "model_type", "3037"),
-    ({"model_type": "Custom"}, "model_type", "3037"),
+    ({"model_type": "Custom", "runtime": "no image"}, "runtime", "3037"),
     ({"source_location": None}, "source_location", "3036"),
     ({"source_location": "obs://b/a b/"}, "source_location", "3572"),
     ({"source_location": "obs://bucket/../x"}, "source_location", "3572"),

@@ -42,7 +42,10 @@ def import_model(
     model_type: Annotated[
         str | None, typer.Option("--type", help="Default: `model_type` of config.json.")
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="See the engine list of the API.")] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="See the engine list of the API; with --type Custom, an image."),
+    ] = None,
     description: Annotated[str | None, typer.Option(help="Up to 100 characters.")] = None,
     policy: Annotated[
         str | None,

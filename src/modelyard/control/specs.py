@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from modelyard.domain.config import VersionConfig
 from modelyard.domain.instance import InstanceSpec
 from modelyard.domain.starts import Start
+from modelyard.packages.images import CUSTOM, PACKAGE_PLACE
 from modelyard.settings import Settings
 from modelyard.store.state import ServiceState
 from modelyard.store.tables.model import Model
 
 
 def container_order(model: Model, config: VersionConfig) -> dict[str, object]:
-    """What the model says of its container, and the volumes that the service mounts.
+    """What the model says of its container, the volumes that the service mounts, and the package
+    that it serves.
 
-    A volume is the project's, whichever of its services name it.
+    A volume is the project's, whichever of its services name it. ``folders``: of this machine, by
+    where the container finds them, read only.
     """
     volumes = [
         {
@@ -22,7 +27,10 @@ def container_order(model: Model, config: VersionConfig) -> dict[str, object]:
         }
         for volume in config.persistent_volumes
     ]
-    return {**model.container, "volumes": volumes}
+    folders = {}
+    if model.model_type == CUSTOM:
+        folders[PACKAGE_PLACE] = str(Path(model.package_dir) / "model")
+    return {**model.container, "volumes": volumes, "folders": folders}
 
 
 def instance_spec(

@@ -6,13 +6,21 @@ Every fault names its key; what real packages get wrong without harm becomes a w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelyard.errors import Problem
 from modelyard.packages.apis import Api, JsonDict, parse_apis
 from modelyard.packages.documents import DocumentError, parse_json, wrong_type
 from modelyard.packages.engines import SUPPORTED, engine_named
-from modelyard.packages.images import IMAGE, PROBES, ContainerWish, parse_wish
+from modelyard.packages.images import (
+    CONTAINERS,
+    CUSTOM,
+    IMAGE,
+    PROBES,
+    ContainerWish,
+    image_fault,
+    parse_wish,
+)
 from modelyard.packages.requirements import Installation, parse_dependencies, parse_policy
 from modelyard_instance.options import judged
 
@@ -56,8 +64,10 @@ class ConfigResult:
     warnings: tuple[str, ...] = ()
 
 
-def parse_config(raw: bytes, name: str = "config.json") -> ConfigResult:
-    """Read a config.json; ``name`` is what its problems are called by."""
+def parse_config(raw: bytes, name: str = "config.json", engine: str = "") -> ConfigResult:
+    """Read a config.json; ``name`` is what its problems are called by, ``engine`` the create call's
+    ``model_type``.
+    """
     if len(raw) > LARGEST:
         reason = f"is larger than {LARGEST} bytes"
         return ConfigResult(None, (Problem(name, reason, "Shorten it.", code="3015"),))
@@ -67,21 +77,24 @@ def parse_config(raw: bytes, name: str = "config.json") -> ConfigResult:
         return ConfigResult(None, (Problem(name, str(error), "Correct it.", code="3015"),))
     if not isinstance(document, dict):
         return ConfigResult(None, (wrong_type(name, "a JSON object", document, "3015"),))
-    return check_config(document, name)
+    return check_config(document, name, engine)
 
 
-def check_config(document: JsonDict, name: str = "config.json") -> ConfigResult:
+def check_config(document: JsonDict, name: str = "config.json", engine: str = "") -> ConfigResult:
     """Check a config.json that is a JSON object already; collects every problem."""
+    if engine == CUSTOM:
+        # Nobody but the image reads such a package, and clients tell port and protocol alone.
+        document = {"model_type": CUSTOM, **document}
     problems: list[Problem] = []
     warnings = [
         f"{name}: key {key[:60]!r} is unknown and has no effect"
         for key in document
-        if key not in _KNOWN
+        if key not in _KNOWN and key not in _of_container(document)
     ]
     model_type = _model_type(document, name, problems)
-    algorithm = _algorithm(document, name, problems)
-    runtime = _runtime(document, name, problems)
-    image = model_type == IMAGE
+    image = model_type in CONTAINERS
+    algorithm = _algorithm(document, name, problems, needed=model_type != CUSTOM)
+    runtime = _runtime(document, name, problems, model_type)
     metrics = _metrics(document.get("metrics"), f"{name}.metrics", problems)
     apis = parse_apis(document.get("apis"), f"{name}.apis", problems, image=image)
     dependencies = parse_dependencies(
@@ -89,7 +102,9 @@ def check_config(document: JsonDict, name: str = "config.json") -> ConfigResult:
     )
     policy = parse_policy(document.get("dependency_policy"), f"{name}.dependency_policy", problems)
     container = parse_wish(document, f"{name}.", "3016", problems)
-    _fitting(image, name, document, problems)
+    if image and container.protocol:
+        apis = _of_one_protocol(apis, container.protocol, document, name, problems)
+    _fitting(model_type, name, document, problems)
     if not image:
         # By the very rules that the model server goes by when it starts.
         problems += [
@@ -135,8 +150,32 @@ def _model_type(document: JsonDict, name: str, problems: list[Problem]) -> str:
     return engine.name
 
 
-def _fitting(image: bool, name: str, document: JsonDict, problems: list[Problem]) -> None:
+def _of_one_protocol(
+    apis: tuple[Api, ...], protocol: str, document: JsonDict, name: str, problems: list[Problem]
+) -> tuple[Api, ...]:
+    """``apis``, each of the container's ``protocol`` where it says none itself."""
+    said = document.get("apis")
+    for number, one in enumerate(said if isinstance(said, list) else []):
+        own = one.get("protocol") or one.get("procotol") if isinstance(one, dict) else None
+        if isinstance(own, str) and own.strip().lower() != protocol:
+            reason = f"is not the protocol {protocol} of the container"
+            at = f"{name}.apis[{number}].protocol"
+            problems.append(Problem(at, reason, "Say it in one place only.", code="3016"))
+    return tuple(replace(api, protocol=protocol) for api in apis)
+
+
+def _of_container(document: JsonDict) -> tuple[str, ...]:
+    """Keys that have an effect for containers only, and in packages are as unknown as any other."""
+    engine = engine_named(str(document.get("model_type") or "").strip())
+    return ("protocol",) if engine is not None and engine.container else ()
+
+
+def _fitting(model_type: str, name: str, document: JsonDict, problems: list[Problem]) -> None:
     """What only images, or only packages, may say (models.md §3)."""
+    image = model_type in CONTAINERS
+    if model_type == CUSTOM and document.get("swr_location"):
+        reason, remedy = f"is for the engine {IMAGE}", "Name the image as runtime."
+        problems.append(Problem(f"{name}.swr_location", reason, remedy, code="3016"))
     refused = ("dependencies", *OPTIONS) if image else ("swr_location", "cmd", "port")
     whose = "packages" if image else "images"
     for key in refused:
@@ -145,9 +184,11 @@ def _fitting(image: bool, name: str, document: JsonDict, problems: list[Problem]
             problems.append(Problem(f"{name}.{key}", reason, "Leave it out.", code="3016"))
 
 
-def _algorithm(document: JsonDict, name: str, problems: list[Problem]) -> str:
+def _algorithm(document: JsonDict, name: str, problems: list[Problem], *, needed: bool) -> str:
     value = document.get("model_algorithm")
     at = f"{name}.model_algorithm"
+    if value in (None, "") and not needed:
+        return ""
     if value in (None, ""):
         remedy = "Name the kind of algorithm, for example image_classification."
         problems.append(Problem(at, "is missing", remedy, code="3015"))
@@ -171,10 +212,14 @@ def algorithm_fault(value: str) -> str | None:
     return f"holds {' '.join(found)}, which is not allowed" if found else None
 
 
-def _runtime(document: JsonDict, name: str, problems: list[Problem]) -> str:
+def _runtime(document: JsonDict, name: str, problems: list[Problem], model_type: str) -> str:
     value = document.get("runtime")
     if value in (None, ""):
         return ""
+    if model_type == CUSTOM and isinstance(value, str):
+        problem = image_fault(value, f"{name}.runtime", "3016")
+        problems += [problem] if problem else []
+        return value
     fault = runtime_fault(value)
     if fault:
         problems.append(Problem(f"{name}.runtime", fault, "Correct it.", code="3016"))

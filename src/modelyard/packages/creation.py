@@ -20,10 +20,13 @@ from modelyard.packages.config_json import (
 from modelyard.packages.documents import DocumentError, parse_json, unstorable, wrong_type
 from modelyard.packages.engines import SUPPORTED, engine_named
 from modelyard.packages.images import (
+    CONTAINERS,
+    CUSTOM,
     IMAGE,
     PROBES,
     ContainerWish,
     address_problem,
+    image_fault,
     is_address,
     parse_wish,
 )
@@ -60,7 +63,8 @@ _OF_PACKAGES = ("dependencies", "execution_code")
 class NewModel:
     """A model that may be created. None and "" mean that the package decides.
 
-    ``container`` and ``source_copy``: of images; False follows what becomes of the address.
+    ``container`` and ``source_copy``: of images; False follows what becomes of the address. The
+    ``runtime`` of a ``Custom`` model is an image's address.
     """
 
     name: str
@@ -120,7 +124,8 @@ class _Checker:
 
     def model(self, new_name: str) -> NewModel:
         model_type = self._model_type()
-        self._image = model_type == IMAGE
+        self._type = model_type
+        self._image = model_type in CONTAINERS
         self._unknown_fields()
         initial = self._initial_config()
         return NewModel(
@@ -193,7 +198,7 @@ class _Checker:
     def _source(self) -> str:
         """A folder of objects or, of an image, its address."""
         value = self.body.get("source_location")
-        if not (self._image and isinstance(value, str) and is_address(value)):
+        if not (self._type == IMAGE and isinstance(value, str) and is_address(value)):
             return self._path("source_location", needed=True)
         problem = address_problem(value, "source_location")
         if problem:
@@ -209,7 +214,7 @@ class _Checker:
         word = str(self.body.get("source_copy", "true")).lower()
         if word not in ("true", "false"):
             self._refuse("source_copy", f"{word[:40]!r} is unknown", "Use true or false.")
-        elif word == "false" and not self._image:
+        elif word == "false" and self._type != IMAGE:
             # Packages are always copied, so only the other wish cannot be met.
             self._refuse("source_copy", "false is for images only", "Leave it out.")
         return word != "false"
@@ -263,6 +268,11 @@ class _Checker:
 
     def _runtime(self) -> str:
         value = self._text("runtime")
+        if self._type == CUSTOM:
+            # Without one, config.json may have it.
+            problem = image_fault(value, "runtime") if value else None
+            self.problems += [problem] if problem else []
+            return value
         fault = runtime_fault(value) if value else None
         if fault:
             self._refuse("runtime", fault, "See GET models/ai-engine-runtimes.")
@@ -284,7 +294,7 @@ class _Checker:
             return None
         # The specification says a string; an object says the same.
         raw = value if isinstance(value, str) else json.dumps(value)
-        result = parse_config(raw.encode(), "initial_config")
+        result = parse_config(raw.encode(), "initial_config", self._type)
         self.problems.extend(result.problems)
         return result
 

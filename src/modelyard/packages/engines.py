@@ -42,7 +42,7 @@ ENGINES = (
     Engine("Joblib", (".joblib", ".pkl", ".pickle", ".m", ".model"), scriptless=True),
     Engine("Safetensors", (".safetensors",)),
     Engine("Image", scriptless=True, packaged=False, container=True),
-    Engine("Custom", packaged=False),
+    Engine("Custom", scriptless=True, packaged=False, container=True),
     Engine("Template", packaged=False),
 )
 

@@ -26,7 +26,7 @@ from modelyard.packages.engines import Engine, engine_named
 from modelyard.packages.environments.choosing import Asked, choose
 from modelyard.packages.environments.wanted import Wanted
 from modelyard.packages.image_import import ImportedImage, default_config, import_image
-from modelyard.packages.images import Images
+from modelyard.packages.images import CUSTOM, Images
 from modelyard.packages.layout import CONFIG, SCRIPT, check_layout, no_model_folder, not_a_folder
 from modelyard.packages.published import InForce, Overrides, in_force
 
@@ -90,7 +90,7 @@ class Fetcher:
         layout = check_layout(
             {copy.target for copy in plan.copies} if not plan.problems else (),
             engine,
-            config_given=order.said.initial_config is not None,
+            config_given=order.said.initial_config is not None or engine.name == CUSTOM,
             script_given=order.script is not None,
         )
         problems = plan.problems or layout.problems
@@ -99,7 +99,8 @@ class Fetcher:
         report = await self._objects.copy_tree(folder, aside / "model", plan)
         if order.script is not None:
             await self._fetch_script(order.script, aside / "model" / SCRIPT)
-        result = await asyncio.to_thread(_read_config, aside / "model" / CONFIG, order.said)
+        path = aside / "model" / CONFIG
+        result = await asyncio.to_thread(_read_config, path, order.said, engine)
         content = _agreeing(result, engine, order.said)
         warnings = (*layout.warnings, *result.warnings)
         if engine.container:
@@ -148,13 +149,15 @@ def _findings(folder: Path) -> tuple[Finding, ...]:
         return ()
 
 
-def _read_config(path: Path, said: Overrides) -> ConfigResult:
+def _read_config(path: Path, said: Overrides, engine: Engine) -> ConfigResult:
     """The config in force; the create call's own replaces the package's file."""
     if said.initial_config is not None:
         path.write_text(json.dumps(said.initial_config, ensure_ascii=False), encoding="utf-8")
-        return check_config(said.initial_config, "initial_config")
+        return check_config(said.initial_config, "initial_config", engine.name)
+    if engine.name == CUSTOM and not path.exists():
+        return check_config({}, engine=engine.name)
     with path.open("rb") as file:
-        return parse_config(file.read(LARGEST + 1))
+        return parse_config(file.read(LARGEST + 1), engine=engine.name)
 
 
 def _given_config(said: Overrides) -> ConfigResult:

@@ -13,10 +13,12 @@ from modelyard.errors import Problem, Unavailable, refuse
 from modelyard.packages.apis import JsonDict
 from modelyard.packages.config_json import ModelConfig
 from modelyard.packages.images import (
+    CUSTOM,
     DEFAULT_PORT,
     IMAGE,
     PROBES,
     Images,
+    image_fault,
     parse_wish,
 )
 from modelyard.packages.published import Overrides
@@ -58,10 +60,16 @@ async def import_image(
 ) -> ImportedImage:
     """Find the image and hold it. ``address`` is the create call's; "" leaves it to config.json.
 
-    Raises ``ModelyardError`` with the reason: no address, no engine, no such image.
+    The image of a package (``Custom``) is named by its runtime. Raises ``ModelyardError`` with the
+    reason: no address, no engine, no such image.
     """
     unused: list[Problem] = []
     wish = parse_wish(said.container, "", "3037", unused).over(config.container)
+    if config.model_type == CUSTOM:
+        address = said.runtime or config.runtime
+        problem = image_fault(address, "runtime")
+        if problem:
+            raise refuse([problem])
     address = address or wish.image
     if not address:
         reason, remedy = "is missing", "Name the image, or give its address as source_location."

@@ -1,7 +1,8 @@
 """Custom images: their address, and how a model says its container is to be run (models.md §5).
 
 Pure. Where the specification is silent: ``port`` and ``cmd`` may stand in the create call and in
-config.json; the protocol is that of the model's apis; ``cmd`` replaces the image's own start.
+config.json; the protocol is that of the model's apis, or of config.json, where clients of the
+engine ``Custom`` put it; ``cmd`` replaces the image's own start.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from modelyard.packages.probes import Probe, parse_probe
 
 IMAGE = "Image"
 """The ``model_type`` of custom images."""
+CUSTOM = "Custom"
+"""The ``model_type`` of a package that an image serves, which its ``runtime`` names (§6)."""
+CONTAINERS = (IMAGE, CUSTOM)
+PACKAGE_PLACE = "/home/mind/model"
+"""Where the container of a ``Custom`` model finds its package."""
 
 PROBES = ("health", "readiness_health", "startup_health")
 DEFAULT_PORT = 8080
@@ -50,6 +56,7 @@ class ContainerWish:
     port: int | None = None
     cmd: str = ""
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    protocol: str = ""
 
     def over(self, other: ContainerWish) -> ContainerWish:
         """Both together; what this one says wins."""
@@ -58,11 +65,13 @@ class ContainerWish:
             self.port if self.port is not None else other.port,
             self.cmd or other.cmd,
             {**other.probes, **self.probes},
+            self.protocol or other.protocol,
         )
 
     def document(self) -> dict[str, object]:
         """As JSON, which ``parse_wish`` reads."""
         said: dict[str, object] = {"swr_location": self.image, "port": self.port, "cmd": self.cmd}
+        said["protocol"] = self.protocol
         said |= {key: probe.document() for key, probe in self.probes.items()}
         return {key: value for key, value in said.items() if value not in (None, "")}
 
@@ -70,7 +79,8 @@ class ContainerWish:
 def parse_wish(
     document: Mapping[str, object], prefix: str, code: str, problems: list[Problem]
 ) -> ContainerWish:
-    """``swr_location``, ``port``, ``cmd`` and the probes of a config.json or a create call.
+    """``swr_location``, ``port``, ``cmd``, ``protocol`` and the probes of a config.json or a create
+    call.
 
     What is wrong goes to ``problems``: bad probes as 3592, the rest as ``code``.
     """
@@ -90,7 +100,9 @@ def parse_wish(
     elif image and (fault := address_fault(image)):
         problems.append(Problem(f"{prefix}swr_location", fault, _EXAMPLE, code=code))
     port = _port(document.get("port"), f"{prefix}port", code, problems)
-    return ContainerWish(image, port, _cmd(document, prefix, code, problems), probes)
+    cmd = _cmd(document, prefix, code, problems)
+    protocol = _protocol(document.get("protocol"), f"{prefix}protocol", code, problems)
+    return ContainerWish(image, port, cmd, probes, protocol)
 
 
 _EXAMPLE = "Write an address like registry.example.com/team/name:1.0."
@@ -105,6 +117,24 @@ def address_problem(address: str, where: str) -> Problem | None:
 def is_address(source: str) -> bool:
     """Whether a ``source_location`` is meant as an image's address, not as a folder of objects."""
     return not source.startswith("/") and "://" not in source
+
+
+def image_fault(runtime: str, where: str, code: str = "3037") -> Problem | None:
+    """What is wrong with the ``runtime`` of a ``Custom`` model, which names its image."""
+    remedy = f"Name the image that serves the package, found at {PACKAGE_PLACE}. {_EXAMPLE}"
+    if not runtime:
+        return Problem(where, f"is required for the engine {CUSTOM}", remedy, code=code)
+    fault = address_fault(runtime)
+    return Problem(where, fault, remedy, code=code) if fault else None
+
+
+def _protocol(value: object, where: str, code: str, problems: list[Problem]) -> str:
+    if value in (None, ""):
+        return ""
+    if isinstance(value, str) and value.strip().lower() in ("http", "https"):
+        return value.strip().lower()
+    problems.append(Problem(where, "must be http or https", "Leave it out for http.", code=code))
+    return ""
 
 
 def _cmd(document: Mapping[str, object], prefix: str, code: str, problems: list[Problem]) -> str:

@@ -10,7 +10,7 @@ from modelyard.packages.apis import JsonDict, parse_apis
 from modelyard.packages.catalogue import SERVED_BY
 from modelyard.packages.config_json import ModelConfig
 from modelyard.packages.creation import NewModel
-from modelyard.packages.images import IMAGE
+from modelyard.packages.images import CONTAINERS, CUSTOM
 from modelyard.packages.requirements import POLICIES, Installation, parse_dependencies
 
 
@@ -77,7 +77,8 @@ class InForce:
 def in_force(config: ModelConfig, said: Overrides) -> InForce:
     """What the create call said wins over config.json (models.md §1.1)."""
     unused: list[Problem] = []
-    image = config.model_type == IMAGE
+    image = config.model_type in CONTAINERS
+    runtime = "" if image and config.model_type != CUSTOM else said.runtime or config.runtime
     apis = parse_apis(said.apis, "apis", unused, image=image) if said.apis else config.apis
     installations = (
         config.dependencies
@@ -88,7 +89,7 @@ def in_force(config: ModelConfig, said: Overrides) -> InForce:
     outputs = [param for api in apis for param in api.output_params()]
     health = config.container.probes.get("health")
     return InForce(
-        runtime="" if image else said.runtime or config.runtime or SERVED_BY,
+        runtime=runtime if image else runtime or SERVED_BY,
         model_algorithm=said.model_algorithm or config.model_algorithm,
         apis=[api.document() for api in apis],
         input_params=inputs if said.input_params is None else said.input_params,

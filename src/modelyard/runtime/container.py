@@ -19,7 +19,7 @@ import structlog
 
 from modelyard.domain.images import command_words
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
-from modelyard.runtime import logfiles
+from modelyard.runtime import logfiles, users
 from modelyard.runtime.container_records import ContainerRecord, Records, record_of
 from modelyard.runtime.container_watch import ContainerWatch
 from modelyard.runtime.engine import ContainerEngine, EngineError, NoEngineError, Order
@@ -210,6 +210,10 @@ class ContainerRuntime:
 
     async def _launch(self, spec: InstanceSpec, record: ContainerRecord) -> ContainerRecord:
         container = spec.container
+        folders = {str(at): str(one) for at, one in (container.get("folders") or {}).items()}
+        for folder in folders.values():
+            # The image's user is not ours; from outside the home is closed all the same.
+            await asyncio.to_thread(users.let_others_read, Path(folder))
         await self._engine.create(
             Order(
                 name=record.name,
@@ -229,6 +233,7 @@ class ContainerRuntime:
                     volume_name(self._node, str(volume["name"])): str(volume["mount_path"])
                     for volume in container.get("volumes") or ()
                 },
+                folders=folders,
             )
         )
         found = await self._engine.start(record.name)

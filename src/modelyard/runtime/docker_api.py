@@ -106,7 +106,13 @@ class DockerApi:
             security_opt=["no-new-privileges"],
             cap_drop=_DROPPED,
             log_config=LogConfig(type="json-file", config=_LOG_OPTIONS),
-            mounts=[Mount(path, name) for name, path in order.volumes.items()],
+            mounts=[
+                *(Mount(path, name) for name, path in order.volumes.items()),
+                *(
+                    Mount(path, folder, type="bind", read_only=True)
+                    for path, folder in order.folders.items()
+                ),
+            ],
         )
         self._client.create_container(
             order.image,

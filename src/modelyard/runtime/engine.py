@@ -40,7 +40,8 @@ class NoEngineError(EngineError):
 class Order:
     """A container to make. ``port``: where it listens; ``cpu`` in cores; ``words``: what to start
     instead of the image's own entry point, if anything; ``volumes``: where each volume of the
-    engine is mounted, by its name.
+    engine is mounted, by its name; ``folders``: of this machine, by where each is mounted, read
+    only.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Order:
     cpu: float = 1.0
     memory_mb: int = 2048
     volumes: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,33 @@ def test_install_type_in_every_form(given_: object, read: tuple[str, ...]) -> No
     assert check_creation(GOOD | {"install_type": given_}, "x").install_type == read
 
 
+CUSTOM = GOOD | {"model_type": "Custom", "runtime": "registry.example.com/team/server:1.0"}
+
+
+def test_a_package_and_the_image_that_serves_it() -> None:
+    more = {"initial_config": '{"protocol": "https", "port": "8081"}', "cmd": "sh /run.sh"}
+    model = check_creation(CUSTOM | more, "x")
+    assert (model.model_type, model.runtime) == ("Custom", CUSTOM["runtime"])
+    assert model.initial_config == {"model_type": "Custom", "protocol": "https", "port": "8081"}
+    assert model.container.cmd == "sh /run.sh"
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"runtime": "python3.7 "}, "runtime"),
+        ({"source_location": "localhost/an/image:1"}, "source_location"),
+        ({"source_copy": "false"}, "source_copy"),
+        ({"execution_code": "/bucket/customize_service.py"}, "execution_code"),
+        ({"initial_config": '{"protocol": "ftp"}'}, "initial_config.protocol"),
+    ],
+)
+def test_what_does_not_go_with_it_is_refused_by_name(more: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        check_creation(CUSTOM | more, "x")
+    assert [problem.field for problem in caught.value.problems] == [field]
+
+
 def test_json_text_counts_as_what_it_says() -> None:
     apis = [{"url": "/", "input_params": {"type": "object", "properties": {"a": {}}}}]
     as_text = check_creation(GOOD | {"apis": json.dumps(apis)}, "x")

@@ -118,6 +118,51 @@ def test_an_image_has_apis_at_any_path() -> None:
     assert result.config.container.image == "a/b:1"
 
 
+CUSTOM = {"model_type": "custom", "runtime": "localhost/servers/any:1"}
+
+
+def test_a_package_with_a_container_says_how_it_is_served() -> None:
+    """As clients of that engine send it: port and protocol alone, as text."""
+    result = check_config({"protocol": "https", "port": "8081"}, "initial_config", "Custom")
+    assert (result.problems, result.warnings) == ((), ())
+    assert result.config is not None
+    assert (result.config.model_type, result.config.container.port) == ("Custom", 8081)
+    assert [api.protocol for api in result.config.apis] == ["https"]
+    own = check_config(CUSTOM | {"cmd": "run", "health": {}, "apis": [{"url": "/predict"}]}).config
+    assert own is not None
+    assert (own.runtime, own.container.cmd, own.apis[0].url) == (
+        "localhost/servers/any:1",
+        "run",
+        "/predict",
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "field", "says"),
+    [
+        ({"runtime": "not an image"}, "config.json.runtime", "is not the address of an image"),
+        ({"swr_location": "a/b:1"}, "config.json.swr_location", "Name the image as runtime"),
+        ({"protocol": "grpc"}, "config.json.protocol", "must be http or https"),
+        (
+            {"protocol": "https", "apis": [{"protocol": "http"}]},
+            "config.json.apis[0].protocol",
+            "is not the protocol https",
+        ),
+        ({"dependencies": [{"packages": []}]}, "config.json.dependencies", "for packages only"),
+    ],
+)
+def test_bad_ones_are_refused_by_name(more: dict[str, object], field: str, says: str) -> None:
+    result = check_config(CUSTOM | more)
+    [problem] = result.problems
+    assert problem.field == field
+    assert says in problem.sentence()
+
+
+def test_the_protocol_of_a_package_that_we_serve_is_ours() -> None:
+    result = check_config({"model_type": "PyTorch", "model_algorithm": "a", "protocol": "https"})
+    assert "'protocol' is unknown" in result.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [

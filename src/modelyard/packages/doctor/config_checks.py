@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from modelyard.packages.config_json import OPTIONS, ModelConfig, parse_config
 from modelyard.packages.doctor.findings import Finding, Level
 from modelyard.packages.documents import DocumentError, parse_json
+from modelyard.packages.images import CONTAINERS
 from modelyard.packages.requirements import Requirement
 
 _WHERE = "model/config.json"
@@ -156,6 +157,9 @@ def check_dependencies(config: ModelConfig, python: tuple[int, int]) -> list[Fin
                 found.append(Finding("wheel", Level.NOTE, where, says, fix))
             else:
                 found += _pin(one, where, python)
+    if config.model_type in CONTAINERS:
+        # Its runtime is an image.
+        return found
     named = re.search(r"py(?:thon)?_?(\d)\.?(\d+)", config.runtime)
     if named and (int(named[1]), int(named[2])) != python:
         says = f"{config.runtime} is served by Python {python[0]}.{python[1]}"

@@ -140,7 +140,7 @@ class Client:
         self._tell(method, answer, body, content)
         if answer.is_error:
             raise _refusal(answer)
-        return Document(content)
+        return Document(content, answer.headers.get("ETag", ""))
 
     def project(
         self,

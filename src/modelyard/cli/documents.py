@@ -12,12 +12,16 @@ Body: TypeAlias = Mapping[str, object] | Sequence[object]
 
 
 class Document:
-    """Reads members of an answer; what is absent or of another kind reads as empty."""
+    """Reads members of an answer; what is absent or of another kind reads as empty.
 
-    __slots__ = ("raw",)
+    ``etag``: the entity tag that came with it, in its quotation marks, or "".
+    """
 
-    def __init__(self, raw: object) -> None:
+    __slots__ = ("etag", "raw")
+
+    def __init__(self, raw: object, etag: str = "") -> None:
         self.raw: dict[str, object] = raw if isinstance(raw, dict) else {}
+        self.etag = etag
 
     def __contains__(self, key: str) -> bool:
         return key in self.raw

@@ -1,10 +1,14 @@
-"""``--dry-run`` and ``--plan``: a change shown as a plan, and the plan carried out."""
+"""``--dry-run``, ``--plan`` and ``--if-match``: a change shown as a plan, and on what terms it is
+carried out.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated
 
@@ -29,9 +33,35 @@ PlanOption = Annotated[
 ]
 
 
-def by_plan(token: str | None) -> Query:
-    """The query of a call that goes ahead by a plan, if there is one."""
-    return {} if token is None else {"plan_token": token}
+IfMatchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--if-match",
+        metavar="ETAG",
+        help="Go ahead only if the service still has the etag that `service show` told.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What must still be so for a change to go ahead: a plan's token, the service's entity tag."""
+
+    plan: str | None = None
+    if_match: str | None = None
+
+    @property
+    def query(self) -> Query:
+        """What a call by these terms has in its query."""
+        return {} if self.plan is None else {"plan_token": self.plan}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """And in its headers. Shells take away the quotation marks that belong to a tag."""
+        if self.if_match is None:
+            return {}
+        bare = re.fullmatch(r"[\w.-]+", self.if_match)
+        return {"If-Match": f'"{self.if_match}"' if bare else self.if_match}
 
 
 def show_preview(
@@ -39,7 +69,7 @@ def show_preview(
     method: str,
     path: str,
     body: Body | None = None,
-    plan: str | None = None,
+    terms: Terms | None = None,
     *,
     json: bool = False,
 ) -> None:
@@ -47,9 +77,10 @@ def show_preview(
 
     Raises ``ApiFailure`` when it would be refused, after the plan if there is one.
     """
-    query = {"dry_run": "true", **by_plan(plan)}
+    terms = terms or Terms()
+    query = {"dry_run": "true", **terms.query}
     try:
-        answer = client.project(method, path, body, query)
+        answer = client.project(method, path, body, query, terms.headers)
     except ApiFailure as failure:
         refused = failure.answer.part("preview")
         if "sentences" in refused:

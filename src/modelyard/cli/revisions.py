@@ -1,8 +1,9 @@
-"""``modelyard service revisions|compare|rollback|served``: a service's past."""
+"""``modelyard service revisions|compare|rollback|served|request``: a service's past."""
 
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -10,8 +11,8 @@ from modelyard.cli.client import connected
 from modelyard.cli.documents import Document, moment
 from modelyard.cli.names import find_service
 from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOption
-from modelyard.cli.output import note, progress, show_json, show_table
-from modelyard.cli.preview import DryRunOption, PlanOption, by_plan, show_preview
+from modelyard.cli.output import note, progress, show_facts, show_json, show_table
+from modelyard.cli.preview import DryRunOption, IfMatchOption, PlanOption, Terms, show_preview
 from modelyard.cli.waits import Wait, wait_for_update
 
 ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
@@ -90,6 +91,7 @@ def rollback(
     revision: Annotated[int, typer.Argument(min=1, help="The revision to bring back.")],
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
+    if_match: IfMatchOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = _TIMEOUT_S,
     json: JsonOption = False,
@@ -100,10 +102,11 @@ def rollback(
         present = find_service(client, service)
         service_id = present.text("service_id")
         path = f"/services/{service_id}/revisions/{revision}/rollback"
+        terms = Terms(plan, if_match)
         if dry_run:
-            show_preview(client, "POST", path, plan=plan, json=json)
+            show_preview(client, "POST", path, terms=terms, json=json)
             return
-        answer = client.project("POST", path, query=by_plan(plan))
+        answer = client.project("POST", path, query=terms.query, headers=terms.headers)
         if wait and present.text("status") not in ("stopped", "stopping"):
             with progress(f"bringing revision {revision} of {service} back") as shown:
                 told = Wait(shown.update, timeout)
@@ -145,4 +148,36 @@ def served(
         if answer.text("revision")
         else [],
         "Nothing served then.",
+    )
+
+
+def request(
+    service: ServiceArgument,
+    request_id: Annotated[
+        str, typer.Argument(help="`X-Request-Id` of a prediction's answer; `curl -i` shows it.")
+    ],
+    json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Show which revision, version and instance answered one prediction, as long as the log has
+    it.
+    """
+    with connected(home) as client:
+        service_id = find_service(client, service).text("service_id")
+        answer = client.project("GET", f"/services/{service_id}/requests/{quote(request_id, '')}")
+    if json:
+        show_json(answer.raw)
+        return
+    show_facts(
+        {
+            "at": moment(answer.number("at")),
+            "status": answer.text("status"),
+            "took": f"{answer.text('duration_ms')} ms",
+            "flags": ", ".join(answer.texts("flags")),
+            "attempts": answer.text("attempts"),
+            "revision": answer.text("revision"),
+            "version": f"{answer.text('model_name')}:{answer.text('model_version')}",
+            "variant": answer.text("variant"),
+            "instance": answer.text("instance_id"),
+        }
     )

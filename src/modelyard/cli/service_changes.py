@@ -12,7 +12,7 @@ from modelyard.cli.failures import CliError
 from modelyard.cli.names import find_service
 from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOption
 from modelyard.cli.output import note, progress, show_json, show_table
-from modelyard.cli.preview import DryRunOption, PlanOption, by_plan, show_preview
+from modelyard.cli.preview import DryRunOption, IfMatchOption, PlanOption, Terms, show_preview
 from modelyard.cli.revisions import ServiceArgument
 from modelyard.cli.waits import Wait, wait_for_update
 
@@ -29,6 +29,7 @@ def patch(
     ],
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
+    if_match: IfMatchOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = _TIMEOUT_S,
     json: JsonOption = False,
@@ -39,11 +40,11 @@ def patch(
     with connected(home) as client:
         present = find_service(client, service)
         service_id = present.text("service_id")
-        path = f"/services/{service_id}"
+        path, terms = f"/services/{service_id}", Terms(plan, if_match)
         if dry_run:
-            show_preview(client, "PATCH", path, operations, plan, json=json)
+            show_preview(client, "PATCH", path, operations, terms, json=json)
             return
-        answer = client.project("PATCH", path, operations, by_plan(plan))
+        answer = client.project("PATCH", path, operations, terms.query, terms.headers)
         if wait and present.text("status") not in ("stopped", "stopping"):
             with progress(f"updating {service}") as shown:
                 told = Wait(shown.update, timeout)

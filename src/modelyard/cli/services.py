@@ -11,48 +11,35 @@ from modelyard.cli.client import Client, connected
 from modelyard.cli.documents import Document, moment
 from modelyard.cli.failures import CliError
 from modelyard.cli.names import (
-    build_config,
     find_service,
-    parse_choice,
-    read_config,
-    read_envs,
     read_schedule,
 )
 from modelyard.cli.options import HomeOption, JsonOption, TimeoutOption, WaitOption
-from modelyard.cli.output import note, progress, show_facts, show_json, show_table
-from modelyard.cli.preview import DryRunOption, PlanOption, by_plan, show_preview
+from modelyard.cli.output import progress, show_json, show_table
+from modelyard.cli.preview import DryRunOption, PlanOption, Terms, show_preview
 from modelyard.cli.revisions import (
     ServiceArgument,
     compare,
+    request,
     revisions,
     rollback,
     served,
     short_version,
 )
 from modelyard.cli.service_changes import patch, tag
-from modelyard.cli.waits import Wait, wait_for_end, wait_for_service, wait_for_update
+from modelyard.cli.service_config import (
+    ConfigOption,
+    EnvOption,
+    FlavorOption,
+    ModelOption,
+    Wishes,
+    entries_of,
+)
+from modelyard.cli.service_update import DescriptionOption, StopAfterOption, update
+from modelyard.cli.service_views import show_answer, show_service
+from modelyard.cli.waits import Wait, wait_for_end, wait_for_service
 
 app = typer.Typer(no_args_is_help=True, help="Deploy, change and watch services.")
-
-ModelOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        help="NAME:VERSION, NAME:VERSION=WEIGHT, NAME:VERSION=WEIGHTxCOUNT or a model's id; "
-        "repeat it for more.",
-    ),
-]
-ConfigOption = Annotated[
-    str | None, typer.Option("--config", help="The whole config array as JSON, or @FILE.")
-]
-FlavorOption = Annotated[str | None, typer.Option("--flavor", help="Specification to run on.")]
-EnvOption = Annotated[
-    list[str] | None, typer.Option("--env", help="NAME=value for the model; repeat it for more.")
-]
-StopAfterOption = Annotated[
-    str | None, typer.Option("--stop-after", help="Stop by itself after 90m, 2h, 1d; or never.")
-]
-DescriptionOption = Annotated[str | None, typer.Option(help="Up to 100 characters.")]
 
 _TIMEOUT_S = 600.0
 
@@ -73,7 +60,7 @@ def create(
 ) -> None:
     """Deploy a real-time service with one or more model versions."""
     with connected(home) as client:
-        entries = _config(client, model, config, flavor, env)
+        entries = entries_of(client, Wishes(model, config, flavor, env))
         if entries is None:
             raise CliError("No model was given.", "Use --model NAME:VERSION, or --config @FILE.")
         body: dict[str, object] = {
@@ -88,37 +75,11 @@ def create(
         answer = client.project("POST", "/services", body)
         service_id = answer.text("service_id")
         if not wait:
-            _show_answer(answer, f"The service {name} ({service_id}) is being deployed.", json)
+            show_answer(answer, f"The service {name} ({service_id}) is being deployed.", json)
             return
         with progress(f"deploying {name}") as shown:
             service = wait_for_service(client, service_id, "running", Wait(shown.update, timeout))
-        _show_service(service, json)
-
-
-def _config(
-    client: Client,
-    model: list[str] | None,
-    config: str | None,
-    flavor: str | None,
-    env: list[str] | None,
-    present: Document | None = None,
-) -> list[dict[str, object]] | list[object] | None:
-    if config is not None:
-        if model or flavor or env:
-            raise CliError(
-                "--config cannot be combined with --model, --flavor or --env.",
-                "Put everything into --config, or leave it away.",
-            )
-        return read_config(config)
-    now = present.parts("config") if present is not None else []
-    choices = [parse_choice(text) for text in model or ()]
-    if not choices and (flavor or env):
-        choices = [
-            parse_choice(f"{entry.text('model_id')}={entry.number('weight')}") for entry in now
-        ]
-    if not choices:
-        return None
-    return build_config(client, choices, flavor, read_envs(env or ()), now)
+        show_service(service, json)
 
 
 @app.command("list")
@@ -161,97 +122,7 @@ def list_services(
 def show(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:
     """Show one service."""
     with connected(home) as client:
-        _show_service(find_service(client, service), json)
-
-
-def _show_service(service: Document, json: bool) -> None:
-    if json:
-        show_json(service.raw)
-        return
-    show_facts(
-        {
-            "name": service.text("service_name"),
-            "id": service.text("service_id"),
-            "status": service.text("status"),
-            "error": service.text("error_msg"),
-            "address": service.text("access_address"),
-            "description": service.text("description"),
-            "updated": moment(service.number("update_time")) if "update_time" in service else "",
-            "stops at": moment(service.number("due_time")) if "due_time" in service else "",
-        }
-    )
-    show_table(
-        ("MODEL", "VERSION", "WEIGHT", "INSTANCES", "FLAVOUR", "STATUS"),
-        [
-            (
-                entry.text("model_name"),
-                entry.text("model_version"),
-                entry.text("weight"),
-                entry.text("instance_count"),
-                entry.text("specification"),
-                entry.text("status"),
-            )
-            for entry in service.parts("config")
-        ],
-        "No model versions.",
-    )
-
-
-@app.command()
-def update(
-    service: ServiceArgument,
-    model: ModelOption = None,
-    config: ConfigOption = None,
-    flavor: FlavorOption = None,
-    env: EnvOption = None,
-    description: DescriptionOption = None,
-    stop_after: StopAfterOption = None,
-    dry_run: DryRunOption = False,
-    plan: PlanOption = None,
-    wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
-    json: JsonOption = False,
-    home: HomeOption = None,
-) -> None:
-    """Change a live service: versions and weights, counts, flavour, environment, schedule."""
-    with connected(home) as client:
-        present = find_service(client, service)
-        service_id = present.text("service_id")
-        body: dict[str, object] = {}
-        entries = _config(client, model, config, flavor, env, present)
-        if entries is not None:
-            body["config"] = entries
-        if description is not None:
-            body["description"] = description
-        if stop_after is not None:
-            body["schedule"] = read_schedule(stop_after)
-        if not body:
-            raise CliError(
-                "Nothing to change was given.",
-                "Use --model, --config, --flavor, --env, --description or --stop-after.",
-            )
-        path = f"/services/{service_id}"
-        if dry_run:
-            show_preview(client, "PUT", path, body, plan, json=json)
-            return
-        answer = client.project("PUT", path, body, by_plan(plan))
-        if not wait:
-            _show_answer(answer, f"The update of {service} was accepted.", json)
-            return
-        if entries is None or present.text("status") in ("stopped", "stopping"):
-            _show_service(client.project("GET", f"/services/{service_id}"), json)
-            return
-        with progress(f"updating {service}") as shown:
-            told = Wait(shown.update, timeout)
-            done = wait_for_update(client, service_id, answer.text("update_time"), told)
-        _show_service(done, json)
-
-
-def _show_answer(answer: Document, sentence: str, json: bool) -> None:
-    if json:
-        show_json(answer.raw)
-    else:
-        note(sentence)
+        show_service(find_service(client, service), json)
 
 
 @app.command()
@@ -299,15 +170,15 @@ def _change_status(client: Client, name: str, status: str, way: _Way) -> None:
     service_id = find_service(client, name).text("service_id")
     path, body = f"/services/{service_id}", {"status": status}
     if way.dry_run:
-        show_preview(client, "PUT", path, body, way.plan, json=way.json)
+        show_preview(client, "PUT", path, body, Terms(way.plan), json=way.json)
         return
-    answer = client.project("PUT", path, body, by_plan(way.plan))
+    answer = client.project("PUT", path, body, Terms(way.plan).query)
     if not way.wait:
-        _show_answer(answer, f"{name} will be {status}.", way.json)
+        show_answer(answer, f"{name} will be {status}.", way.json)
         return
     with progress(f"waiting until {name} is {status}") as shown:
         service = wait_for_service(client, service_id, status, Wait(shown.update, way.timeout))
-    _show_service(service, way.json)
+    show_service(service, way.json)
 
 
 @app.command()
@@ -326,7 +197,7 @@ def delete(
             with progress(f"deleting {', '.join(services)}") as shown:
                 for service_id in ids:
                     wait_for_end(client, service_id, Wait(shown.update, timeout))
-        _show_answer(answer, f"Deleted: {', '.join(services)}.", json)
+        show_answer(answer, f"Deleted: {', '.join(services)}.", json)
 
 
 @app.command()
@@ -391,5 +262,5 @@ def events(
     )
 
 
-for _command in (patch, tag, revisions, compare, rollback, served):
+for _command in (update, patch, tag, revisions, compare, rollback, served, request):
     app.command()(_command)

@@ -29,6 +29,8 @@ class StandIn:
     queries: list[dict[str, str]] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
     plan_status: int = 200
+    etag: str = '"7"'
+    properties: dict[str, Any] | None = None
 
 
 def _app(standin: StandIn) -> FastAPI:
@@ -83,9 +85,15 @@ def _app(standin: StandIn) -> FastAPI:
                         "instance_count": 2,
                         "envs": {"A": "1"},
                         "status": "ready",
+                        **(
+                            {"additional_properties": standin.properties}
+                            if standin.properties
+                            else {}
+                        ),
                     }
                 ],
-            }
+            },
+            headers={"ETag": standin.etag},
         )
 
     @app.get("/v1/p1/services/{service_id}/events")
@@ -114,8 +122,28 @@ def _app(standin: StandIn) -> FastAPI:
         standin.queries.append(dict(request.query_params))
         return {"revision": 3, "since": 1, "until": None, "config": []}
 
+    @app.get("/v1/p1/services/{service_id}/requests/{request_id}")
+    def request_of(request_id: str) -> Response:
+        if request_id != "r-1":
+            body = {
+                "error_code": "ModelArts.3502",
+                "error_msg": f"request_id: the service's log has no request {request_id!r}.",
+            }
+            return JSONResponse(body, 404)
+        return JSONResponse(
+            {
+                **{"request_id": "r-1", "at": 1, "duration_ms": 12, "status": 200, "attempts": 2},
+                **{"flags": ["UR"], "revision": 3, "model_name": "iris", "model_version": "0.0.2"},
+                **{"variant": "", "instance_id": "instance-a"},
+            }
+        )
+
     def accepted(request: Request) -> Response:
         standin.queries.append(dict(request.query_params))
+        wanted = request.headers.get("if-match", "*")
+        if wanted not in ("*", standin.etag):
+            told = f"If-Match: the service was changed meanwhile, its ETag is {standin.etag} now."
+            return JSONResponse({"error_code": "ModelArts.3548", "error_msg": told}, 412)
         if request.query_params.get("dry_run") == "true":
             return JSONResponse(standin.plan, standin.plan_status)
         return JSONResponse({"update_time": "1", "resource_ids": []})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -119,6 +120,6 @@ def test_a_rollout_to_another_version_of_a_library_loses_nothing(
 def test_show_tells_what_was_relaxed(yard: Stack, tmp_path: Path) -> None:
     pinned(yard, tmp_path, "0.1", "3.0.0")
     shown = yard.run("model", "show", "pinned:3.0.0").stdout
-    assert "1 distributions, relaxed" in shown
+    assert re.search(r"1 distribution, [\d.]+ .B, relaxed\)", shown), shown
     assert "tiny==0.1 cannot be had here" in shown
     assert "tiny 2.0 is used" in shown

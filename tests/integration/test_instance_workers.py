@@ -172,4 +172,4 @@ def test_a_wrong_number_of_workers_is_told(tmp_path: Path) -> None:
     config = json.dumps({"model_type": "MindSpore", "workers": "many"})
     package = write_package(tmp_path / "p", WORKERS, config)
     with running(package, tmp_path / "i") as instance:
-        assert "workers must be a whole number" in instance.wait_phase("failed")["message"]
+        assert "workers is text and no whole number" in instance.wait_phase("failed")["message"]

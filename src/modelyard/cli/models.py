@@ -254,8 +254,9 @@ def _environment(environment: Document) -> str:
     if not digest:
         return f"the platform's own (Python {python})"
     policy, count = environment.text("policy"), len(environment.texts("lock"))
+    what = "1 distribution" if count == 1 else f"{count} distributions"
     size = f", {_size(environment.number('size'))}" if "size" in environment else ""
-    return f"{digest[:12]} (Python {python}, {count} distributions{size}, {policy})"
+    return f"{digest[:12]} (Python {python}, {what}{size}, {policy})"
 
 
 @app.command()

@@ -152,7 +152,6 @@ class Answers(SingleNodeService):
         ({"source": "obs://inbox/mixed/"}, "3572", "mixed/b.txt"),
         ({"destination": "obs://inbox/in/res/"}, "3572", "dest_path"),
         ({"destination": "obs://inbox/in/"}, "3572", "is the source itself"),
-        ({"source": "obs://outbox/res/in/"}, "3572", "lies inside"),
         ({"source": "obs://inbox/in/x.csv", "source_type": "ManifestFile"}, "3572", "no .manifest"),
         ({"source": "obs://inbox/no.manifest", "source_type": "ManifestFile"}, "3551", "exist"),
         ({"source": "obs://inbox/bad.manifest", "source_type": "ManifestFile"}, "3572", "line 2"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def revive(instance: Instance) -> None:
     (instance.folder / "state.json").unlink(missing_ok=True)
     instance.process = launch(instance.folder)
     instance.wait_phase("ready")
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, folder_store: Store, doubler: Instance) -> None:
+    folder_store.put("inbox", "in/a.csv", rows(0, 40_000))
+    with batch(tmp_path, folder_store) as run:
+        run.offer()
+        driver = run.start()
+        wait_for(lambda: run.progress().phase == "running", "the driver")
+        # As a disk does that is full: no file of it grows beyond this.
+        resource.prlimit(driver.pid, resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
+        run.offer(doubler)
+        assert driver.wait(60) != 0
+        assert "File too large" in run.log()
+        assert run.result() is None
+        run.start()
+        assert run.finish().progress.rows_done == 40_000
+    found = folder_store.everything("outbox")
+    assert lines(found[f"{RES}/a.csv_result.txt"]) == answers(0, 40_000)
 
 
 def test_told_to_stop_it_keeps_what_it_has(

@@ -59,6 +59,7 @@ class CsvRun:
         self._out: Spool | None = None
         self._bad: Spool | None = None
         self._saving = asyncio.Lock()
+        self._broken: OSError | None = None
         self._given = file.rows
         self._saved = file
         self._rows, self._ok, self._failed = file.rows, file.ok, file.failed
@@ -92,7 +93,7 @@ class CsvRun:
     async def checkpoint(self) -> None:
         """Sync what is spooled and commit how far that is; nothing where nothing moved."""
         async with self._saving:
-            if self._out is None or self._over or self._rows == self._saved.rows:
+            if self._out is None or self._over or self._broken or self._rows == self._saved.rows:
                 return
             await self._save(Stage.OPEN)
 
@@ -103,8 +104,7 @@ class CsvRun:
         self._open()
         await self._feed()
         while self._window:
-            self._moved.clear()
-            await self._moved.wait()
+            await self._progress()
         if self._failed and not self._ok:
             self.file = replace(self.file, error=await asyncio.to_thread(self._why_none))
         async with self._saving:
@@ -207,8 +207,15 @@ class CsvRun:
     async def _room(self) -> None:
         await self._place.dispatcher.room()
         while len(self._window) >= _MOST_ROWS or self._held >= _MOST_BYTES:
-            self._moved.clear()
+            await self._progress()
+
+    async def _progress(self) -> None:
+        """Wait until rows have been spooled. Raises ``OSError`` when they could not be."""
+        self._moved.clear()
+        if self._broken is None:
             await self._moved.wait()
+        if self._broken is not None:
+            raise self._broken
 
     def _put(self, given: list[Row]) -> None:
         self._window.extend(given)
@@ -229,8 +236,14 @@ class CsvRun:
             self._fail(work, *fault_of(status, body))
         work.body = b""
         self._held += len(work.line or b"")
-        if work is self._window[0]:
+        if work is not self._window[0]:
+            return
+        try:
             self._advance()
+        except OSError as error:
+            # The connection's callback must not keep it; nothing is computed or kept behind it.
+            self._broken = error
+            self._moved.set()
 
     def _fail(self, row: Row, code: str, message: str) -> None:
         row.fault = code, message

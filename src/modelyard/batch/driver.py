@@ -93,7 +93,7 @@ class _Driver:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, work)
-        telling = loop.create_task(_every(_TELL_S, self._tell))
+        telling = loop.create_task(_every(_TELL_S, self._tell_if_possible))
         try:
             result = await work
         except asyncio.CancelledError:
@@ -115,6 +115,11 @@ class _Driver:
 
     async def _checkpoint(self) -> None:
         await asyncio.gather(*(job.checkpoint() for job in list(self.jobs)))
+
+    def _tell_if_possible(self) -> None:
+        # A disk that is full for a moment is no reason to be silent from then on.
+        with contextlib.suppress(OSError):
+            self._tell()
 
     def _tell(self) -> None:
         write_progress(self.folder, self._progress(self.tally.phase))

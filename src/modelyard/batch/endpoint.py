@@ -63,10 +63,6 @@ class Endpoint:
         self._open()
         return None
 
-    def give_back(self, line: Line) -> None:
-        """A line that was not used after all."""
-        self._idle.append(line)
-
     def send(self, line: Line, work: Work) -> None:
         """Send the request of ``work``."""
         line.work = work

@@ -16,6 +16,8 @@ from modelyard.objects.paths import ObjectPath, parse_path
 from modelyard.objects.store import Objects, missing
 
 _PIECE = 1024 * 1024
+_MANIFEST_PIECE = 64 * 1024
+"""Bytes; the lines of one piece are read at once, also by a control plane that takes a look."""
 _SAMPLED = 256 * 1024
 _SOURCE, _DESTINATION, _RULE = "src_path", "dest_path", "mapping_rule"
 
@@ -74,8 +76,6 @@ def check_places(spec: RunSpec) -> list[Problem]:
     if inner.startswith(outer):
         where = "is the source itself" if inner == outer else f"lies inside the source {source}"
         reason = f"{destination} {where}: the results would be read as input"
-    elif outer.startswith(inner):
-        reason = f"the source {source} lies inside of {destination}"
     else:
         return []
     return [Problem(_DESTINATION, reason, "Choose a folder beside the source.", code="3572")]
@@ -151,14 +151,16 @@ async def _manifest(objects: Objects, source: ObjectPath) -> AsyncIterator[list[
         raise missing(source)
     reader, at = ManifestReader(), 0
     while at < entry.size:
-        piece = await objects.part(source, at, min(at + _PIECE, entry.size), entry.mark)
+        stop = min(at + _MANIFEST_PIECE, entry.size)
+        piece = await objects.part(source, at, stop, entry.mark)
         at += len(piece)
         yield [_named(one) for one in reader.feed(piece)]
     yield [_named(one) for one in reader.finish()]
 
 
 def _named(source: Source) -> Input:
-    return Input(source.text, source.path)
+    fault = f"Download file failed. {source.fault}" if source.fault else ""
+    return Input(source.text, source.path, fault=fault)
 
 
 # At a glance -------------------------------------------------------------------------------------

@@ -36,13 +36,10 @@ SELECT source, bucket, key, size, mark, fault, base(key), base(key) FROM found O
 CREATE INDEX file_base ON file (base);
 UPDATE file SET relative = {sub}
     WHERE base IN (SELECT base FROM file GROUP BY base HAVING count(*) > 1);
-CREATE INDEX file_relative ON file (relative);
-UPDATE file SET relative = bucket || '/' || key
-    WHERE relative IN (SELECT relative FROM file GROUP BY relative HAVING count(*) > 1);
 DROP INDEX file_base;
-DROP INDEX file_relative;
 DELETE FROM found;
 """
+_SEVERAL_BUCKETS = "SELECT min(bucket) != max(bucket) FROM found WHERE bucket != ''"
 # An empty object that stands for a folder: there is something below its name ('0' follows '/').
 _MARKERS = """
 DELETE FROM found WHERE size = 0 AND EXISTS (
@@ -51,7 +48,7 @@ DELETE FROM found WHERE size = 0 AND EXISTS (
 """
 _ADOPT = """
 INSERT INTO file (n, source, bucket, key, fault, relative, base, size, mark, former)
-SELECT n, source, bucket, key, '', relative, base,
+SELECT n, source, bucket, key, CASE bucket WHEN '' THEN fault ELSE '' END, relative, base,
     CASE WHEN state = 2 AND error = '' THEN size END,
     CASE WHEN state = 2 AND error = '' THEN mark ELSE '' END,
     CASE WHEN state < 2 OR error != '' THEN 0 WHEN failed > 0 THEN 2 ELSE 1 END
@@ -164,13 +161,18 @@ class Journal:
         """Put what was found in order, at once; returns how many files there are.
 
         ``prefix``: of the folder, whose order is that of keys; None: the manifest's own order. Base
-        names that several files share give way to their sub-paths (inference.md §2.6).
+        names that several files share give way to their sub-paths (inference.md §2.6), below the
+        bucket's name where there are several.
         """
         self._db.execute("BEGIN IMMEDIATE")
         if prefix is not None:
             self._db.execute(_MARKERS)
         skip = len(f"{prefix}/") if prefix else 0
-        sub = "key" if prefix is None else f"substr(key, {skip + 1})"
+        sub = f"substr(key, {skip + 1})"
+        if self._db.execute(
+            "SELECT min(bucket) != max(bucket) FROM found WHERE bucket != ''"
+        ).fetchone()[0]:
+            sub = "bucket || '/' || key"
         order = "seq" if prefix is None else "key"
         for statement in _FILL.format(order=order, sub=sub).split(";"):
             self._db.execute(statement)

@@ -7,7 +7,13 @@ import socket
 from typing import Protocol, cast
 
 import httptools
+import orjson
 
+MOST_ANSWER = 64 * 1024 * 1024
+"""Bytes of one answer; what is longer is no result."""
+_TOO_LARGE = orjson.dumps(
+    {"error_code": "MR.0105", "error_msg": f"The answer is larger than {MOST_ANSWER} bytes."}
+)
 _LENGTHS = frozenset(map(len, ("content-length", "transfer-encoding", "x-modelyard-not-computed")))
 
 
@@ -35,7 +41,8 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
-        self._not_computed = False
+        self._size = 0
+        self._whole = self._not_computed = False
         self._endless = self._headed = False
 
     def send(self, request: bytes) -> None:
@@ -45,7 +52,7 @@ class Line(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection; what is under way is lost."""
-        self.open = False
+        self.open = self._endless = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -63,11 +70,19 @@ class Line(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.close()
+            return
+        # Outside of the parser, which would take an error of ours for one of the answer.
+        if self._size > MOST_ANSWER:
+            self._body.clear()
+            self.close()
+            self._caller.answered(self, 500, _TOO_LARGE, False)
+        elif self._whole:
+            self._answered()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        if exc is None and self._endless and self._headed:
-            # Its end is that of the body, which had no length.
+        if exc is None and self._endless and self._headed and _is_json(b"".join(self._body)):
+            # Its end is that of the body, which had no length; cut off, it would hardly be JSON.
             self._answered()
         self._transport = None
         self._caller.lost(self)
@@ -89,15 +104,17 @@ class Line(asyncio.Protocol):
                 self._not_computed = True
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
+        self._size += len(body)
+        if self._size <= MOST_ANSWER:
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() >= 200:
-            self._answered()
+        self._whole = self._parser.get_status_code() >= 200
 
     def _answered(self) -> None:
         parser = self._parser
-        self._endless = False
+        self._endless = self._whole = False
+        self._size = 0
         status = parser.get_status_code()
         pieces, self._body = self._body, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -107,3 +124,11 @@ class Line(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()
         self._caller.answered(self, status, body, not_computed)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except ValueError:
+        return False
+    return True

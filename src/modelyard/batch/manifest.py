@@ -20,10 +20,14 @@ class BadManifest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file to read. ``text`` as the manifest has it, ``path`` where it lies in our store."""
+    """One file to read. ``text`` as the manifest has it, ``path`` where it lies in our store.
+
+    ``fault``: why there can be no such object.
+    """
 
     text: str
     path: ObjectPath
+    fault: str = ""
 
 
 class ManifestReader:
@@ -65,9 +69,9 @@ class ManifestReader:
         if text.endswith("/"):
             raise BadManifest(f"line {self._number} names a folder, not a file: {text[:_SHOWN]}")
         try:
-            path = parse_path(_unsigned(text), "source")
+            path = parse_path(_unsigned(text), "source", blanks=True)
         except InvalidRequest as error:
-            raise BadManifest(f"line {self._number}: {error.message}") from None
+            return Source(text, ObjectPath("", text), error.message)
         if not path.key:
             raise BadManifest(f"line {self._number} names a bucket, not a file: {text[:_SHOWN]}")
         return Source(text, path)

@@ -23,14 +23,16 @@ async def patiently(
     hour, and at once what no waiting helps against.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + LONGEST_S
+    deadline: float | None = None
     pause = 0.1
     while True:
         try:
             found = await call()
         except Unavailable as error:
+            now = loop.time()
+            deadline = deadline or now + LONGEST_S
             # 1003: the platform lacks credentials.
-            if error.code == "1003" or loop.time() > deadline:
+            if error.code == "1003" or now > deadline:
                 raise
             told(error.message)
             await asyncio.sleep(pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -36,14 +37,23 @@ class Spool:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits; it survives the process, not yet a power cut."""
+        """Write what waits; it survives the process, not yet a power cut.
+
+        Where that fails the spool is of no use any more: nothing behind it may be kept.
+        """
         content = memoryview(b"".join(self._pieces))
         self._pieces, self._waiting = [], 0
-        while content:
-            content = content[os.write(self._descriptor, content) :]
+        try:
+            while content:
+                content = content[os.write(self._descriptor, content) :]
+        except OSError:
+            self.close()
+            raise
 
     def sync(self) -> None:
         """Make what is written survive a power cut; for a thread."""
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "the spool is closed", str(self.path))
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:

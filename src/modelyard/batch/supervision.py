@@ -7,6 +7,7 @@ Each run has a folder below ``home/batch``; everything between the two sides lie
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +20,6 @@ from pathlib import Path
 from modelyard import processes
 from modelyard.batch.spec import (
     ENDPOINTS_FILE,
-    RUN_FILE,
     Address,
     BadRun,
     Progress,
@@ -28,6 +28,7 @@ from modelyard.batch.spec import (
     read_endpoints,
     read_progress,
     read_result,
+    read_run,
     write_endpoints,
     write_run,
 )
@@ -96,7 +97,9 @@ class LocalDrivers:
     async def prepare(self, spec: RunSpec) -> None:
         """Make the run's folder, unless it is there. Raises ``OSError``."""
         folder = self._runs_dir / spec.task_id
-        if (folder / RUN_FILE).exists():
+        # One that a power cut has emptied is written again.
+        with contextlib.suppress(BadRun):
+            read_run(folder)
             return
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_run(folder, spec)
@@ -146,7 +149,9 @@ class LocalDrivers:
     def log_tail(self, task_id: str) -> str:
         """The last line that the driver printed, or an empty string."""
         try:
-            lines = self._log(task_id).read_bytes()[-4096:].decode(errors="replace").split("\n")
+            with self._log(task_id).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+                lines = file.read().decode(errors="replace").split("\n")
         except OSError:
             return ""
         return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -6,6 +6,7 @@ nobody's objects, so everything in a local bucket is looked at with ``lstat`` fi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -193,6 +194,7 @@ _numbers = itertools.count()
 def put(root: Path, bucket: str, key: str, content: bytes | Path, *, durable: bool) -> None:
     """Write one object, whole or not at all; ``durable``: it survives a power cut. ``OSError``."""
     target = root / bucket / key
+    (root / bucket).mkdir(parents=True, exist_ok=True, mode=0o700)
     # A bucket may be another file system's, and nothing is renamed into that.
     same = root.stat().st_dev == (root / bucket).stat().st_dev
     aside = (root if same else root / bucket) / _ASIDE / f"{os.getpid()}-{next(_numbers)}"
@@ -223,7 +225,8 @@ def sweep(root: Path) -> None:
         for path in (folder / _ASIDE).glob("*-*"):
             pid = path.name.partition("-")[0]
             if not Path("/proc", pid).exists():
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

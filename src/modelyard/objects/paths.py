@@ -33,12 +33,14 @@ class ObjectPath:
         return ObjectPath(self.bucket, f"{self.key}/{relative}" if self.key else relative)
 
 
-def parse_path(text: str, field: str) -> ObjectPath:
+def parse_path(text: str, field: str, *, blanks: bool = False) -> ObjectPath:
     """The bucket and key that ``text``, the value of ``field``, names.
+
+    ``blanks``: keys may hold blanks and backslashes, as those of objects do that are there already.
 
     Raises ``InvalidRequest`` 3572, 3573 for one that names no bucket.
     """
-    fault = _character_fault(text) if text else "is empty"
+    fault = _character_fault(text, blanks) if text else "is empty"
     if fault:
         raise _bad(field, fault)
     bucket, key = _split(text, field)
@@ -52,7 +54,7 @@ def parse_path(text: str, field: str) -> ObjectPath:
         )
     key = key.strip("/")
     # Decoding an https path may have brought new characters to light.
-    fault = _character_fault(key) or _segment_fault(key)
+    fault = _character_fault(key, blanks) or _segment_fault(key)
     if fault:
         raise _bad(field, fault)
     return ObjectPath(bucket, key)
@@ -103,14 +105,14 @@ def _split_url(text: str, field: str) -> tuple[str, str]:
     return bucket, unquote(url.path)
 
 
-def _character_fault(text: str) -> str | None:
+def _character_fault(text: str, blanks: bool) -> str | None:
     if len(text) > _LONGEST:
         return f"is longer than {_LONGEST} characters"
-    if any(char.isspace() for char in text):
+    if not blanks and any(char.isspace() for char in text):
         return "contains a blank"
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
         return "contains a control character"
-    if "\\" in text:
+    if not blanks and "\\" in text:
         return "contains a backslash"
     return None
 

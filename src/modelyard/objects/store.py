@@ -152,7 +152,6 @@ class Objects:
     async def _put_file(
         self, folder: Path, path: ObjectPath, content: bytes | Path, *, durable: bool
     ) -> None:
-        (folder / path.bucket).mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             await asyncio.to_thread(
                 local.put, folder, path.bucket, path.key, content, durable=durable

@@ -6,12 +6,13 @@ The instances are servers that follow a script; time is what the event loop take
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from modelyard.batch import dispatch
+from modelyard.batch import dispatch, lines
 from modelyard.batch.dispatch import TIMED_OUT, Dispatcher
 from modelyard.batch.spec import Address, RunSpec
 from modelyard.batch.work import Work
@@ -181,14 +182,33 @@ async def test_an_answer_may_end_with_its_connection() -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         body = await reader.readexactly(length)
-        writer.write(b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\nok " + body)
+        answer = b'{"ok": %b}' % body
+        seen[body] += 1
+        # The first time it is killed in the middle, which nothing but the answer itself shows.
+        writer.write(b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\n")
+        writer.write(answer[:-3] if seen[body] == 1 else answer)
         writer.close()
 
+    seen: Counter[bytes] = Counter()
     async with asked(numbered(5)) as (dispatcher, answers):
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         dispatcher.use([Address("old", "127.0.0.1", server.sockets[0].getsockname()[1])])
-        assert await answers.all() == {body: (200, b"ok " + body) for body in numbered(5)}
+        assert await answers.all() == {body: (200, b'{"ok": %b}' % body) for body in numbered(5)}
         server.close()
+    assert set(seen.values()) == {2}
+
+
+async def test_an_answer_without_an_end_fails_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MOST_ANSWER", 100_000)
+    endless = 200, b"x" * 300_000, ""
+    script = Script(lambda body, times: endless if body == b"1" else ok(body, times))
+    async with asked(numbered(4), script) as (_, answers):
+        found = await answers.all()
+    status, body = found.pop(b"1")
+    assert status == 500
+    assert b"The answer is larger than" in body
+    assert {status for status, _ in found.values()} == {200}
+    assert script.seen.count(b"1") == 1
 
 
 async def test_a_dead_worker_is_a_loss_too() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +47,17 @@ def test_the_same_key_in_two_buckets_is_told_apart(tmp_path: Path) -> None:
     journal.add([Input(f"obs://{b}/x/1", ObjectPath(b, "x/1")) for b in ("one", "two")])
     journal.settle_listing(None)
     assert [file.relative for file in journal.files(0, 9)] == ["one/x/1", "two/x/1"]
+    journal.close()
+
+
+def test_no_two_files_of_several_buckets_share_a_name(tmp_path: Path) -> None:
+    places = [("b1", "k/1"), ("b2", "k/1"), ("b3", "b1/k/1"), ("b3", "2")]
+    journal = Journal(tmp_path / "j")
+    journal.add([Input("", ObjectPath("", "ftp://x/1"), fault="no address")])
+    journal.add([Input(f"obs://{b}/{key}", ObjectPath(b, key)) for b, key in places])
+    journal.settle_listing(None)
+    names = [file.relative for file in journal.files(1, 9)]
+    assert names == ["b1/k/1", "b2/k/1", "b3/b1/k/1", "2"]
     journal.close()
 
 
@@ -130,6 +143,21 @@ def test_a_spool_is_cut_back_to_its_checkpoint(tmp_path: Path) -> None:
     again.sync()
     again.close()
     assert path.read_bytes() == b"kept\nand on\n"
+
+
+def test_a_spool_that_could_not_be_written_keeps_nothing_more(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool = Spool(tmp_path / "s")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            spool.add(b"x" * 300_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    spool.add(b"more")
+    for keep in (spool.flush, spool.sync):
+        with pytest.raises(OSError, match=str(errno.EBADF)):
+            keep()
 
 
 def test_a_spool_that_lost_something_says_so(tmp_path: Path) -> None:

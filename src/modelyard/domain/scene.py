@@ -77,11 +77,18 @@ class Scene:
         return ids - self._called_back(kept, self.present.without(ids))
 
     def _called_back(self, kept: list[Instance], rest: Observed) -> frozenset[str]:
-        """Of ``kept`` the youngest, as many as the serving target lacks beside ``rest``."""
+        """Of ``kept`` the youngest, as many as the serving target lacks beside ``rest``.
+
+        Only those that have carried traffic may carry it again.
+        """
         back: list[str] = []
         for version in self.target.versions:
             lacking = version.needed - len(rest.usable(self.target, version))
-            own = tuple(i for i in kept if self.target.slot_of(i) == version.slot)
+            own = tuple(
+                i
+                for i in kept
+                if self.target.slot_of(i) == version.slot and i.served_at is not None
+            )
             stay = _oldest(own, max(0, len(own) - max(0, lacking)))
             back += [i.instance_id for i in own if i not in stay]
         return frozenset(back)

@@ -240,6 +240,15 @@ def test_as_many_as_are_missed_come_back_while_it_is_short_of_its_own() -> None:
     assert scene(taken_over, *olds).kept_by_target == frozenset()
 
 
+def test_only_who_has_carried_traffic_comes_back() -> None:
+    was, target = (
+        revision(1, version("a", 2)),
+        revision(2, version("b", slot="a"), keep_ms=1_000),
+    )
+    olds = (ready("i1", born=1), fresh("i2", born=2))
+    assert scene(running(target, target, was), *olds).idle == {"i2"}
+
+
 def test_what_the_target_makes_as_well_is_its_own() -> None:
     target = revision(2, version("a", weight=50), version("b", weight=50), keep_ms=1_000)
     assert scene(updated(target, WAS), ready("i1")).kept_by_target == frozenset()

@@ -237,7 +237,7 @@ class World(RuleBasedStateMachine):
             )
         self.acked = todo.split
         for instance in list(self.instances.values()):
-            served_at = served_since(instance, todo.split, todo.idle, self.now)
+            served_at = served_since(instance, todo.split, todo.reserve, self.now)
             self.instances[instance.instance_id] = replace(instance, served_at=served_at)
         for instance_id in todo.retire:
             self._move(self.instances[instance_id], Stage.DRAINING)
@@ -376,7 +376,22 @@ class World(RuleBasedStateMachine):
             taken_over = todo.split.revision == target.number
             if taken_over and starts == 1 and not any(wanted and wanted.made(i) for i in alive):
                 continue  # The first one died after it had taken over; without it nobody leaves.
+            if not flipped and starts == 1 and self._nobody_serves(alive, slot):
+                continue
             assert sum(1 for i in alive if takes_room(i, slot)) + starts <= most
+
+    def _nobody_serves(self, alive: list[Instance], slot: str) -> bool:
+        serving = self.desired.serving
+        version = serving.in_slot(slot) if serving else None
+        return bool(
+            version
+            and version.weight
+            and not any(
+                version.made(i) or i.served_at is not None
+                for i in alive
+                if serving and serving.slot_of(i) == slot
+            )
+        )
 
     def _guard_is_obeyed(self, todo: Plan) -> None:
         serving, target, step = self.desired.serving, self.desired.target, self.desired.step

@@ -97,8 +97,12 @@ def _missing_held(scene: Scene, holding: RevisionTarget | None, version: Version
         own = [i for i in alive if version.made(i)]
     else:
         own = [i for i in alive if version.made(i) or i.served_at is not None]
-    # Leftovers of an overtaken update leave at once; until then there is no room for more.
-    room = _most(scene, holding, version.slot) - len(alive)
+    # Leftovers of an overtaken update leave at once; until then there is no room for more, but for
+    # one where nobody is left to serve.
+    taken = {i.instance_id for i in (*alive, *_in_slot(scene, holding, version.slot))}
+    room = _most(scene, holding, version.slot) - len(taken)
+    if version.weight and not own:
+        room = max(room, 1)
     return max(0, min(stable_count(scene, version) - len(own), room))
 
 

@@ -166,6 +166,24 @@ def test_proven_leftovers_stand_in_for_what_serves() -> None:
     assert started(look(updated(NEW, OLD), *untried)) == []
 
 
+def test_what_the_target_has_in_the_slot_takes_room_wherever_it_was_started() -> None:
+    before = revision(1, version("a", 2))
+    target = revision(2, version("b", weight=0, slot="a"), version("c"))
+    moved = starting("i3", "b", slot="b")
+    assert started(look(updated(target, before), ready("i1"), moved)) == ["c1", "a1"]
+    two = (moved, starting("i4", "b", slot="b"))
+    assert started(look(updated(target, before), ready("i1"), *two)) == ["c1"]
+
+
+def test_but_where_nobody_is_left_to_serve_one_starts_at_once() -> None:
+    before = revision(1, version("a"))
+    target = revision(2, version("b", weight=0, slot="a"), version("c"))
+    two = (starting("i3", "b", slot="b"), starting("i4", "b", slot="b"))
+    assert started(look(updated(target, before), *two)) == ["c1", "a1"]
+    silent = revision(1, version("a", weight=0))
+    assert started(look(updated(target, silent), *two)) == ["c1"]
+
+
 def test_strength_is_held_until_the_target_takes_over() -> None:
     ours = scene(updated(NEW, OLD), *olds(3))
     assert holding_revision(ours) == OLD

@@ -288,7 +288,7 @@ class _ServicePass:
                     )
                 )
             for instance in observed.instances:
-                served_at = served_since(instance, todo.split, todo.idle, now)
+                served_at = served_since(instance, todo.split, todo.reserve, now)
                 if served_at != instance.served_at:
                     await session.execute(
                         update(InstanceRow)

@@ -82,7 +82,7 @@ def _staying(case: Foreseen) -> Iterator[Act]:
         stays = last.get(instance.instance_id)
         if stays is None or stays.stage is Stage.DRAINING:
             continue
-        if instance.instance_id in idle and stays.served_at == instance.served_at:
+        if instance.instance_id in idle and stays.served_at in (None, instance.served_at):
             continue
         cause = Cause.STAYS
         if instance.stage is Stage.STARTING:
@@ -177,7 +177,7 @@ def _leaving(case: Foreseen) -> Iterator[Act]:
     for moment in case.trace.moments:
         there = before | {i.instance_id: i for i in moment.alive}
         for instance_id in moment.drains:
-            instance = there[instance_id]
+            instance = before.get(instance_id, there[instance_id])
             unused = instance_id in loaded
             carried = instance.served_at is not None and not unused
             action = Action.DRAINED if carried else Action.STOPPED

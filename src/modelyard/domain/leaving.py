@@ -100,13 +100,18 @@ def _making_room(scene: Scene, version: VersionTarget, follower: Missing) -> lis
 def _replaced(scene: Scene) -> Iterable[str]:
     """Instances made otherwise than wanted, and surplus ones, as far as enough others are ready.
 
-    Outdated ones go first, the oldest of them at once; of surplus ones the youngest.
+    Outdated ones go first: those that an update was overtaken with, then the oldest. Of surplus
+    ones the youngest.
     """
+    serving = scene.desired.serving
     for version in scene.target.versions:
         alive = scene.own.alive(scene.target, version.slot)
         usable = scene.own.usable(scene.target, version)
         spare = len(usable) - version.needed
-        outdated = _by_age(i for i in alive if not version.made(i))
+        outdated = sorted(
+            _by_age(i for i in alive if not version.made(i)),
+            key=lambda i: serving is not None and serving.makes(i.model_id, i.fingerprint),
+        )
         for instance in (*outdated, *_surplus(alive, version)):
             if instance not in usable:
                 yield instance.instance_id

@@ -25,7 +25,7 @@ class Instance:
     """One living instance. Times in ms since 1970. ``since`` is when its stage began.
 
     ``slot`` is the one it was started for. ``grace_ms`` bounds its drain. ``served_at``: since
-    when it carries traffic, or is kept loaded after it did; None: it carries none.
+    when it carries traffic, or is in reserve after it did; None: it carries none.
     """
 
     instance_id: str

@@ -67,7 +67,8 @@ class Plan:
 
     ``split`` None: the service answers that it is not started. ``percent``: the share of a
     guarded target that the split gives it; None outside of guarded rollouts. ``idle``: instances
-    that stay loaded without traffic.
+    that stay loaded without traffic; ``reserve``: those of them that are called back should the
+    target, which serves, lack strength before it has proven itself.
     """
 
     starts: tuple[Start, ...] = ()
@@ -79,6 +80,7 @@ class Plan:
     check_at: int | None = None
     percent: int | None = None
     idle: frozenset[str] = frozenset()
+    reserve: frozenset[str] = frozenset()
 
 
 def plan(desired: Desired, observed: Observed, now: int) -> Plan:
@@ -137,6 +139,7 @@ def _advance(scene: Scene) -> Plan:
         check_at=_check_at(scene, bool(starts or retire), split, waiting_until),
         percent=percent,
         idle=scene.idle,
+        reserve=frozenset() if live or not scene.flips else scene.kept_by_target,
     )
 
 

@@ -136,7 +136,7 @@ class Scene:
         if self.guarded:
             return False
         if self._rolls_back:
-            return all(self.own.usable(self.target, v) for v in self.target.versions if v.weight)
+            return all(self._can_go_back(v) for v in self.target.versions if v.weight)
         return all(self._can_take_over(v) for v in self.target.versions)
 
     @property
@@ -166,6 +166,14 @@ class Scene:
         after = self.target.version(before.model_id) if before else None
         return None if after and after.slot != version.slot else before
 
+    def _can_go_back(self, version: VersionTarget) -> bool:
+        """Whether one is there of it, or of what serves: what was overtaken does not do instead."""
+        serving = self.desired.serving
+        return any(
+            version.made(i) or (serving is not None and serving.makes(i.model_id, i.fingerprint))
+            for i in self.own.usable(self.target, version)
+        )
+
     def _can_take_over(self, version: VersionTarget) -> bool:
         """New and grown versions must be there in strength, replaced ones have come up once."""
         before = self.predecessor(version)
@@ -185,8 +193,8 @@ class Scene:
     # -- what is proven --------------------------------------------------------------------------
 
     def proven(self, version: VersionTarget) -> bool:
-        """Whether a version may be relied on: it is live, or has carried traffic for a while."""
-        if self.desired.live is None or proven_before(version, self.desired):
+        """Whether a version may be relied on: it was live, or has carried traffic for a while."""
+        if self._was_live(version):
             return True
         if not self.desired.probation_ms or not version.weight:
             return True
@@ -196,9 +204,18 @@ class Scene:
             for i in self.own.made(version, Stage.READY)
         )
 
+    def _was_live(self, version: VersionTarget) -> bool:
+        """Whether it needs no probation: it is or was live (and is kept), or nothing is yet."""
+        kept = self.desired.kept
+        return (
+            self.desired.live is None
+            or proven_before(version, self.desired)
+            or (kept is not None and kept.revision.makes(version.model_id, version.fingerprint))
+        )
+
     def broke_on_probation(self, version: VersionTarget, instance: Instance) -> bool:
         """Whether it stopped being ready soon after it had got its first traffic."""
-        if self.desired.live is None or proven_before(version, self.desired):
+        if self._was_live(version):
             return False
         served_at = instance.served_at
         if served_at is None:

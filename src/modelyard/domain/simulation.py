@@ -291,7 +291,7 @@ class _World:
 
     def _carry(self, todo: Plan) -> None:
         for instance in tuple(self._instances.values()):
-            served_at = served_since(instance, todo.split, todo.idle, self._now)
+            served_at = served_since(instance, todo.split, todo.reserve, self._now)
             self._instances[instance.instance_id] = replace(instance, served_at=served_at)
 
     def _let_go(self, todo: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -47,26 +47,20 @@ class Split:
         """Whether an instance gets traffic by it."""
         return any(share.weight and instance_id in share.endpoints for share in self.shares)
 
-    def rests(self, instance_id: str) -> bool:
-        """Whether the gateway knows an instance that gets nothing."""
-        known = any(instance_id in share.endpoints for share in self.shares)
-        return known and not self.carries(instance_id)
-
 
 def served_since(
-    instance: Instance, split: Split | None, idle: Collection[str], now: int
+    instance: Instance, split: Split | None, reserve: Collection[str], now: int
 ) -> int | None:
     """``Instance.served_at`` once ``split`` is in force: who is given no weight carries no more.
 
-    So nobody stands in later for a version whose weight was taken away. Who only stays loaded
-    (``idle``) keeps what it has shown.
+    So nobody stands in later for a version whose weight was taken away, nor after it was down. The
+    ``reserve`` of a target that has yet to prove itself keeps what it has shown.
     """
     if split is None:
         return instance.served_at
     if split.carries(instance.instance_id):
         return now if instance.served_at is None else instance.served_at
-    rests = split.rests(instance.instance_id) and instance.instance_id not in idle
-    return None if rests else instance.served_at
+    return instance.served_at if instance.instance_id in reserve else None
 
 
 _Key = tuple[str, str]

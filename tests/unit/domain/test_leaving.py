@@ -131,6 +131,17 @@ def test_leftovers_that_carry_the_load_stay() -> None:
     assert weights(found) == {"a": 50, "b": 50}
 
 
+def test_going_back_leftovers_leave_before_what_serves() -> None:
+    """A version that the guard refused must not stand in for one that stood in all along."""
+    third = ready("i2", "b", slot="a", born=1)
+    refused = ready("i3", "c", slot="a", born=2)
+    live = revision(1, version("a"))
+    found = look(running(live, revision(2, version("b", slot="a")), live), third, refused)
+    assert found.retire == ("i3",)
+    assert weights(found) == {"a": 0, "b": 100}
+    assert started(found) == ["a1"]
+
+
 def test_what_the_overtaken_update_replaced_makes_room() -> None:
     desired = running(THIRD, NEW, OLD)
     full = (ready("i1"), ready("i2"), new("i3"))

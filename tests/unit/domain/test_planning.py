@@ -277,6 +277,20 @@ def test_what_is_kept_is_known_to_the_gateway_without_traffic() -> None:
     assert endpoints(found)["a"] == ("i1",)
 
 
+def test_what_is_kept_is_a_reserve_until_the_target_has_proven_itself() -> None:
+    """Later it is nobody's stand-in, not even where an update wants its version again."""
+    was = revision(1, version("a"))
+    target = revision(2, version("b", slot="a"), keep_ms=1_000)
+    old, new = ready("i1"), ready("i2", "b", slot="a", served_at=NOW - 50)
+    tried = look(running(target, target, was, probation_ms=100), old, new)
+    assert (tried.idle, tried.reserve) == ({"i1"}, {"i1"})
+    live = look(running(target, target, was, probation_ms=50), old, new)
+    assert (live.verdict, live.idle, live.reserve) == (Verdict.LIVE, {"i1"}, frozenset())
+    kept = look(settled(target, kept=Kept(was, NOW + 1)), old, new)
+    assert (kept.idle, kept.reserve) == ({"i1"}, frozenset())
+    assert look(updated(target, was), old).reserve == frozenset()
+
+
 def test_what_is_no_longer_kept_is_not() -> None:
     found = look(settled(NEW, kept=Kept(OLD, NOW)), ready("i1"), new("i3"), new("i4"))
     assert (weights(found), found.idle, found.retire) == ({"b": 100}, frozenset(), ("i1",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -210,12 +211,20 @@ def test_who_carries_traffic_by_a_split_and_since_when(
 ) -> None:
     split = Split(1, (Share("a", weight, ("i1",)), Share("b", 100 - weight, ("i2",))))
     one = ready("i1", served_at=before)
-    assert served_since(one, split, idle=(), now=9) == after
+    assert served_since(one, split, reserve=(), now=9) == after
 
 
-def test_who_is_not_known_to_the_gateway_or_kept_loaded_stays_as_it_is() -> None:
+def test_who_is_in_reserve_keeps_what_it_has_shown() -> None:
     split = Split(1, (Share("a", 0, ("i1",)), Share("b", 100, ("i2",))))
-    assert served_since(ready("i1", served_at=3), split, idle={"i1"}, now=9) == 3
-    assert served_since(starting("i3"), split, idle=(), now=9) is None
-    assert served_since(ready("i3", served_at=3), split, idle=(), now=9) == 3
-    assert served_since(ready("i1", served_at=3), None, idle=(), now=9) == 3
+    assert served_since(ready("i1", served_at=3), split, reserve={"i1"}, now=9) == 3
+    assert served_since(ready("i1", served_at=None), split, reserve={"i1"}, now=9) is None
+
+
+def test_who_was_down_carries_no_more_until_the_gateway_is_told() -> None:
+    split = Split(1, (Share("b", 100, ("i2",)),))
+    assert served_since(replace(starting("i1"), served_at=3), split, reserve=(), now=9) is None
+    assert served_since(ready("i1", served_at=3), split, reserve=(), now=9) is None
+
+
+def test_who_carries_traffic_stays_so_while_nothing_is_told_to_the_gateway() -> None:
+    assert served_since(ready("i1", served_at=3), None, reserve=(), now=9) == 3

@@ -129,6 +129,16 @@ def test_going_back_needs_one_instance_per_version_with_traffic() -> None:
     assert scene(desired, ready("i1"), ready("i2", "b")).flips
 
 
+def test_what_an_overtaken_update_left_behind_is_nothing_to_go_back_with() -> None:
+    live, serving = revision(1, version("a")), revision(2, version("b", slot="a"))
+    desired = running(live, serving, live)
+    left = ready("i3", "c", slot="a")
+    assert not scene(desired, left).flips
+    assert not scene(desired, left, starting("i2", "b", slot="a")).flips
+    assert scene(desired, left, ready("i2", "b", slot="a")).flips
+    assert scene(desired, left, fresh("i1")).flips
+
+
 def test_a_version_whose_forerunner_moves_to_another_slot_has_to_be_there_itself() -> None:
     """An overtaken update may have given away the slot of a model that goes on."""
     before = revision(1, version("a", 2, slot="first"))
@@ -312,6 +322,16 @@ def test_some_need_no_proof() -> None:
     assert scene(settled(NEW, probation_ms=100)).proven(new), "it is live"
     silent = version("b", weight=0, slot="a")
     assert scene(updated(revision(2, silent), WAS, probation_ms=100)).proven(silent)
+
+
+def test_what_is_kept_since_it_was_live_needs_none_either() -> None:
+    desired = updated(WAS, NEW, kept=kept(), probation_ms=100)
+    assert scene(desired, fresh("i1")).proven(WAS.versions[0])
+    broken = replace(starting("i1"), served_at=NOW - 1)
+    assert not scene(desired, broken).broke_on_probation(WAS.versions[0], broken)
+    other = replace(desired, kept=kept(revision=revision(1, version("a", made="2"))))
+    assert not scene(other, fresh("i1")).proven(WAS.versions[0])
+    assert scene(other, broken).broke_on_probation(WAS.versions[0], broken)
 
 
 def test_the_next_proof_is_foreseen() -> None:

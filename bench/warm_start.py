@@ -1,4 +1,6 @@
-"""From "start" to "ready": an instance started anew, and one forked from its engine's zygote.
+"""From "start" to "ready": an instance started anew, and one forked from a zygote.
+
+The zygote is that of its engine, or for packages with an environment of their own that of this.
 
     python bench/warm_start.py [--rounds 10] [--engines Scikit_Learn PyTorch]
 
@@ -14,11 +16,14 @@ import argparse
 import asyncio
 import importlib.util
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import venv
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +32,7 @@ from peers import train
 
 from modelyard.domain.instance import InstanceSpec, Phase
 from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.reserves import Reserves
 from modelyard.runtime.warm import WarmStarts, end_all
 
 _READY_WITHIN_S = 120.0
@@ -107,10 +113,33 @@ async def start_ms(runtime: LocalRuntime, spec: InstanceSpec) -> float:
         await asyncio.sleep(0.001)
 
 
-async def measure(engine: str, rounds: int, root: Path) -> tuple[list[float], list[float], float]:
+def own_environment(folder: Path) -> str:
+    """The interpreter of an environment with what is installed here."""
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "all.pth").write_text(sysconfig.get_path("purelib"))
+    return str(folder / "bin" / "python")
+
+
+async def prepare(warm: WarmStarts, instances_dir: Path, engine: str, python: str) -> None:
+    """Have a zygote, and wait for it."""
+    path = warm.socket_of(engine)
+    warm.prepare("" if python else engine)
+    if python:
+        path = Reserves(warm, instances_dir, None).lend(python, engine)
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if python else 1) as sock:
+            if sock.connect_ex(str(path)) == 0:
+                return
+        await asyncio.sleep(0.05)
+
+
+async def measure(
+    engine: str, rounds: int, root: Path, python: str = ""
+) -> tuple[list[float], list[float], float]:
     """Cold starts, warm starts and the model's own load, all in milliseconds."""
-    package = package_of(engine, root)
-    sockets = root / "s"
+    package = root / engine if python else package_of(engine, root)
+    sockets = root / ("own" if python else "s")
     sockets.mkdir(exist_ok=True)
     warm = WarmStarts(sockets, root / "logs")
     plain = LocalRuntime(root / "cold", root / "logs")
@@ -118,12 +147,11 @@ async def measure(engine: str, rounds: int, root: Path) -> tuple[list[float], li
     spec = InstanceSpec(
         "bench", "service", "project", "model", "bench", "0.0.1", engine, str(package)
     )
+    spec = replace(spec, python=python)
     cold_ms: list[float] = []
     warm_ms: list[float] = []
     try:
-        warm.prepare(engine)
-        while not warm.socket_of(engine).exists():
-            await asyncio.sleep(0.05)
+        await prepare(warm, root / "warm", engine, python)
         for number in range(rounds + 1):
             cold = await start_ms(plain, replace(spec, instance_id=f"cold-{engine}-{number}"))
             fast = await start_ms(forked, replace(spec, instance_id=f"warm-{engine}-{number}"))
@@ -139,6 +167,13 @@ async def measure(engine: str, rounds: int, root: Path) -> tuple[list[float], li
     return cold_ms, warm_ms, own
 
 
+def row(what: str, cold: list[float], warm: list[float], own: float) -> tuple[str, ...]:
+    """A row of the table."""
+    middle = statistics.median
+    numbers = (middle(cold), middle(warm), max(warm), own, middle(warm) - own)
+    return (what, *(f"{one:.0f}" for one in numbers), f"{middle(cold) / middle(warm):.0f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
@@ -150,19 +185,9 @@ def main() -> None:
             if importlib.util.find_spec(_NEEDS[engine]) is None:
                 console.print(f"left out: {engine}, {_NEEDS[engine]} is not installed")
                 continue
-            cold, warm, own = asyncio.run(measure(engine, options.rounds, Path(folder)))
-            middle = statistics.median
-            rows.append(
-                (
-                    engine,
-                    f"{middle(cold):.0f}",
-                    f"{middle(warm):.0f}",
-                    f"{max(warm):.0f}",
-                    f"{own:.0f}",
-                    f"{middle(warm) - own:.0f}",
-                    f"{middle(cold) / middle(warm):.0f}",
-                )
-            )
+            for python in ("", own_environment(Path(folder) / f"of-{engine}")):
+                found = asyncio.run(measure(engine, options.rounds, Path(folder), python))
+                rows.append(row(f"{engine}, own environment" if python else engine, *found))
     show_table(
         f"start to ready in ms, median of {options.rounds}",
         ("engine", "cold", "warm", "slowest warm", "model's own load", "beside it", "× faster"),

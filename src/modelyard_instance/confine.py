@@ -7,6 +7,8 @@ call this, also one that was forked from an interpreter full of foreign modules.
 * ``join``: the **front** calls it before anything else, so that all it ever starts is born inside.
 * ``enter``: the process that becomes a **worker** calls it before it runs anything of the package
   or of its environment. It must have a single thread, and be the platform's user still.
+* ``enter_given``: for one that was forked by another user (``reserve``), and has been given what it
+  could not reach.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -103,9 +106,14 @@ def join(confinement: Confinement) -> None:
 
     Raises ``OSError``.
     """
-    for group in confinement.groups:
-        _write(Path(group) / "cgroup.procs", str(os.getpid()))
+    admit(confinement, os.getpid())
     _limit(resource.RLIMIT_CORE, 0)
+
+
+def admit(confinement: Confinement, pid: int) -> None:
+    """Move the process ``pid`` into the cgroups. Raises ``OSError``."""
+    for group in confinement.groups:
+        _write(Path(group) / "cgroup.procs", str(pid))
 
 
 def enter(confinement: Confinement, work: Path | None = None) -> None:
@@ -116,6 +124,21 @@ def enter(confinement: Confinement, work: Path | None = None) -> None:
     The cgroups are not joined here: a child of the front is in them already, and for one of
     somebody else ``join`` comes first.
     """
+    _set_limits(confinement)
+    if sys.platform == "linux":
+        _enter_linux(confinement, work, None)
+
+
+def enter_given(confinement: Confinement, work: Path, given: Mapping[str, int]) -> None:
+    """``enter`` for a process whose front has mapped the user into its namespace, if there is one.
+
+    ``given``: detached mounts by path (``namespaces``). Raises ``OSError``.
+    """
+    _set_limits(confinement)
+    _enter_linux(confinement, work, given)
+
+
+def _set_limits(confinement: Confinement) -> None:
     with contextlib.suppress(OSError):
         _write(Path("/proc/self/oom_score_adj"), str(_OOM_SCORE))
     _limit(resource.RLIMIT_CORE, 0)
@@ -125,29 +148,35 @@ def enter(confinement: Confinement, work: Path | None = None) -> None:
     ):
         if value:
             _limit(kind, value)
-    if sys.platform == "linux":
-        _enter_linux(confinement, work)
 
 
-def _enter_linux(confinement: Confinement, work: Path | None) -> None:
+def _enter_linux(
+    confinement: Confinement, work: Path | None, given: Mapping[str, int] | None
+) -> None:
     # Here and not above: most fronts never need it, and it takes milliseconds to load.
-    from modelyard_instance import view
+    from modelyard_instance import namespaces, view
 
     uid = confinement.uid
     if uid:
+        if given is not None:
+            namespaces.become(uid)
         view.show_only(
             confinement.hidden,
             confinement.shown,
             () if work is None else (str(work),),
             links=(*confinement.links, *(() if work is None else ((_WORK_LINK, str(work)),))),
             scratch=confinement.scratch,
+            given=given,
         )
         if confinement.processes:
             # Counts the user's processes, so only a user of the instance's own may have it.
             _limit(resource.RLIMIT_NPROC, confinement.processes)
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        if given is None:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        else:
+            namespaces.give_up_rights()
         # A process that changes its user may not read what /proc has of itself, /dev/stdout for
         # one. A new program may; one that only goes on is told so here. Nobody else is that user.
         view.prctl(_PR_SET_DUMPABLE, 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from modelyard_instance import nursery
+from modelyard_instance import lending, nursery
 from modelyard_instance.apis import SCRIPT, BadConfig, apis_of, read_config
 from modelyard_instance.app import App
 from modelyard_instance.http import Connection
@@ -43,13 +43,23 @@ def run(folder: Path) -> int:
     lock = take_lock(folder)
     if lock is None:
         return 0
-    # While there is nothing yet that a fork must not have.
-    reserve = Nursery.fork() if nursery.WARM else None
+    forks = _forks(spec, folder)
     log = RotatingLog(Path(spec.log_file) if spec.log_file else folder / "instance.log")
     sys.stdout = sys.stderr = LogStream(log)
     _let_workers_finish()
-    uvloop.run(_Front(spec, folder, log, Launcher(spec, folder, reserve)).serve())
+    uvloop.run(_Front(spec, folder, log, Launcher(spec, folder, forks)).serve())
     return 0
+
+
+def _forks(spec: Spec, folder: Path) -> Nursery | None:
+    """What forks the workers: somebody in the package's environment, or a fork of ours.
+
+    While there is nothing yet that a fork must not have.
+    """
+    if spec.python:
+        where = os.environ.get(lending.WHERE)
+        return lending.Reserve.reach(where, folder, spec.instance_id) if where else None
+    return Nursery.fork() if nursery.WARM else None
 
 
 def _let_workers_finish() -> None:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from modelyard_instance import namespaces
 from modelyard_instance.spec import Spec
 
 HOME = Path("/home")
@@ -56,7 +57,8 @@ def show_package_at_home(spec: Spec) -> bool:
             _unshare_as_user()
         _arrange(Path(spec.package_dir))
         if not root:
-            _give_up_rights()
+            # What a new user namespace brought.
+            namespaces.give_up_rights()
     except OSError as error:
         if wanted:
             logger.warning(
@@ -136,16 +138,6 @@ def _unshare_as_user() -> None:
     Path("/proc/self/setgroups").write_bytes(b"deny")
     Path("/proc/self/uid_map").write_bytes(b"%d %d 1" % (uid, uid))
     Path("/proc/self/gid_map").write_bytes(b"%d %d 1" % (gid, gid))
-
-
-def _give_up_rights() -> None:
-    """Drop the capabilities that a new user namespace brought."""
-    library = ctypes.CDLL(None, use_errno=True)
-    version_and_self = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    if library.capset(version_and_self, nothing) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"capset: {os.strerror(number)}")
 
 
 def _unshare(flags: int) -> None:

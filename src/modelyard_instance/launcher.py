@@ -1,4 +1,4 @@
-"""How a front gets a worker: forked from its nursery where it has one, else started anew."""
+"""How a front gets a worker: forked from a nursery where it has one, else started anew."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ class Child(Protocol):
 
 
 class Launcher:
-    """Starts workers of ``spec``, the instance in ``folder``, each shut in before it runs."""
+    """Starts workers of ``spec``, the instance in ``folder``, each shut in before it runs.
+
+    ``forks``: one with what the packages of ``spec``'s interpreter import.
+    """
 
     def __init__(self, spec: Spec, folder: Path, forks: Nursery | None = None) -> None:
         self.folder = folder
         self._spec = spec
-        self._nursery = forks if not spec.python and nursery.suits(spec.envs) else None
+        self._nursery = forks if nursery.suits(spec.envs) else None
 
     def launch(self, number: int, channel: int, output: int, cpu: float) -> Child:
         """Start worker ``number`` with ``cpu`` cores; raises ``OSError`` when there is no way to.
@@ -43,6 +46,8 @@ class Launcher:
         work.mkdir(exist_ok=True)
         plan = hand_over(self.folder, work, output)
         environment = worker_environment(self._spec, self.folder, os.environ, number, cpu)
+        if self._spec.python:
+            lend_packages(self.folder, self._spec.python)
         if self._nursery is not None:
             order = {
                 "dir": str(self.folder),
@@ -52,12 +57,11 @@ class Launcher:
             }
             try:
                 return self._nursery.spawn(order, channel, output)
-            except OSError:
+            except OSError as error:
                 # It has died or does not answer; from now on without it.
+                print(f"no warm starts of workers any more: {error}", file=sys.stderr)
                 self._nursery.close()
                 self._nursery = None
-        if self._spec.python:
-            lend_packages(self.folder, self._spec.python)
         own = ["--channel", str(channel), "--front", str(os.getpid()), "--number", str(number)]
         with shut_in(plan, work) as enter:
             return subprocess.Popen(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from modelyard_instance.environment import work_folder
 WARM = False
 """Whether this process was forked with everything imported; set by the zygote."""
 
-_ROOM = 1 << 18
-_PATIENCE_S = 2.0
+ROOM = 1 << 18
+PATIENCE_S = 2.0
+# A channel, an output, and whatever a reserve is given beside.
+_MOST_DESCRIPTORS = 16
 # Read by libraries while they are loaded, which has been done; such a worker starts anew.
 _TOO_LATE = (
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "VECLIB_"),
@@ -36,6 +38,10 @@ _TOO_LATE = (
 def suits(envs: Mapping[str, str]) -> bool:
     """Whether a service's variables still reach whom they are meant for in a fork. Pure."""
     return not any(name.startswith(_TOO_LATE) for name in envs)
+
+
+Work = Callable[[dict[str, object], int, tuple[int, ...]], int]
+"""Becomes a worker by an order: the order, the parent's pid, the descriptors that came with it."""
 
 
 class Child:
@@ -51,11 +57,10 @@ class Child:
 
 
 class Nursery:
-    """The front's end. ``pid`` is the nursery's, the parent of the workers."""
+    """The front's end."""
 
-    def __init__(self, sock: socket.socket, pid: int) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self.pid = pid
 
     @classmethod
     def fork(cls) -> Nursery | None:
@@ -68,10 +73,10 @@ class Nursery:
         if pid == 0:
             forks.die_with(front)
             forks.close_all_but(theirs.fileno())
-            forks.run_and_end(lambda: _serve(theirs))
+            forks.run_and_end(lambda: serve(theirs, _work))
         theirs.close()
-        ours.settimeout(_PATIENCE_S)
-        return cls(ours, pid)
+        ours.settimeout(PATIENCE_S)
+        return cls(ours)
 
     def spawn(self, order: Mapping[str, object], channel: int, output: int) -> Child:
         """Fork a worker that has ``channel`` and prints to ``output``; ``order``: see ``_work``.
@@ -94,15 +99,16 @@ class Nursery:
         self._sock.close()
 
     def _answer(self) -> int:
-        told = self._sock.recv(_ROOM)
+        told = self._sock.recv(ROOM)
         if not told:
             raise OSError("the nursery is gone")
         return int(told)
 
 
-def _serve(sock: socket.socket) -> int:
+def serve(sock: socket.socket, work: Work) -> int:
+    """Fork a process that does ``work`` for each order on ``sock``, until the front hangs up."""
     while True:
-        message, descriptors, _, _ = socket.recv_fds(sock, _ROOM, 2)
+        message, descriptors, _, _ = socket.recv_fds(sock, ROOM, _MOST_DESCRIPTORS)
         if not message:
             return 0
         order = json.loads(message)
@@ -113,25 +119,38 @@ def _serve(sock: socket.socket) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            forks.run_and_end(partial(_work, order["spawn"], parent, *descriptors))
+            forks.run_and_end(partial(work, order["spawn"], parent, tuple(descriptors)))
         for descriptor in descriptors:
             os.close(descriptor)
         sock.send(b"%d" % pid)
 
 
-def _work(order: dict[str, object], parent: int, channel: int, output: int) -> int:
-    """Become the worker: ``dir``, ``number``, ``environment``, ``threads``."""
+def _work(order: dict[str, object], parent: int, descriptors: tuple[int, ...]) -> int:
+    """``become`` a worker that is shut in as one that is started anew."""
     from modelyard_instance import worker
 
-    folder, number = Path(str(order["dir"])), int(str(order["number"]))
     os.setpgid(0, 0)
-    forks.set_output(output)
-    forks.close_all_but(channel)
-    sock = socket.socket(fileno=channel)
+    channel, output = descriptors
+    folder, number = Path(str(order["dir"])), int(str(order["number"]))
     try:
         _enter(folder, work_folder(folder, number))
     except (OSError, ValueError) as error:
-        return worker.give_up(sock, f"the worker cannot be shut in: {error}")
+        why = f"the worker cannot be shut in: {error}"
+        return worker.give_up(socket.socket(fileno=channel), why)
+    return become(order, parent, channel, output)
+
+
+def become(order: dict[str, object], parent: int, channel: int, output: int) -> int:
+    """Be the worker of an order: ``dir``, ``number``, ``environment``, ``threads``.
+
+    It is shut in already, told by ``channel``, and prints to ``output``.
+    """
+    from modelyard_instance import worker
+
+    folder, number = Path(str(order["dir"])), int(str(order["number"]))
+    forks.set_output(output)
+    forks.close_all_but(channel)
+    sock = socket.socket(fileno=channel)
     forks.default_signals()
     environment = order["environment"]
     assert isinstance(environment, dict)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from modelyard_instance import namespaces
 
 _CLONE_NEWNS = 0x00020000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT = 0x1, 0x2, 0x4, 0x20
@@ -27,12 +29,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A place that is about to be hidden, and by which descriptor it is still reached."""
+    """A place that is about to be hidden, and by which descriptor it is still reached.
+
+    ``detached``: that is a mount, which was given to us.
+    """
 
     descriptor: int
     path: Path
     is_folder: bool
     writable: bool
+    detached: bool
 
 
 def show_only(
@@ -42,6 +48,7 @@ def show_only(
     *,
     links: Sequence[tuple[str, str]] = (),
     scratch: str = "",
+    given: Mapping[str, int] | None = None,
 ) -> None:
     """Empty the places ``hidden`` for this process, and put ``shown`` and ``writable`` back there.
 
@@ -49,8 +56,10 @@ def show_only(
     hidden place, is passed over. ``links``: symbolic links in hidden places, path and target.
     With ``scratch``, a folder, that is the process's ``/tmp``, and its shared memory is its own,
     too; the way to what is shown below ``/tmp`` is made there, so it must be ours and sticky.
+    ``given``: detached mounts (``namespaces``) of what we could not reach ourselves, by path.
     Raises ``OSError``.
     """
+    given = given or {}
     if scratch:
         hidden = [*hidden, _TMP]
     _call("unshare", _libc.unshare(_CLONE_NEWNS))
@@ -60,11 +69,14 @@ def show_only(
         for paths, may_write in ((shown, False), (writable, True))
         for path in paths
         if any(Path(path).is_relative_to(place) for place in hidden)
-        and (one := _hold(path, may_write)) is not None
+        and (one := _hold(path, may_write, given.get(path))) is not None
     ]
     try:
         if scratch:
-            _mount(scratch, _TMP, None, _MS_BIND)
+            if scratch in given:
+                namespaces.attach(given[scratch], _TMP)
+            else:
+                _mount(scratch, _TMP, None, _MS_BIND)
             if Path(_SHARED_MEMORY).is_dir():
                 _mount("tmpfs", _SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
         for place in hidden:
@@ -73,7 +85,8 @@ def show_only(
                 _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, _EMPTY)
         # From the outside in: what lies in another shown folder goes on top of it.
         for one in sorted(held, key=lambda one: len(one.path.parts)):
-            _show(one)
+            # In a user namespace, what is mounted in a place cannot be left out of it.
+            _show(one, _MS_REC if given else 0)
         for link, target in links:
             _link(Path(link), target, hidden)
     finally:
@@ -83,23 +96,43 @@ def show_only(
     os.chdir(Path.cwd())
 
 
-def _hold(path: str, writable: bool) -> _Held | None:
-    try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+def make_way(scratch: str, paths: Iterable[str]) -> None:
+    """Make in ``scratch`` what ``show_only`` would make for ``paths`` below ``/tmp``.
+
+    For one who may not: what is made by us, the user can neither rename nor replace. Raises
+    ``OSError``.
+    """
+    for path in map(Path, paths):
+        if not path.is_relative_to(_TMP):
+            continue
+        inside = Path(scratch) / path.relative_to(_TMP)
+        _make_way(inside if path.is_dir() else inside.parent)
+        if not path.is_dir():
+            inside.touch(mode=0o644)
+
+
+def _hold(path: str, writable: bool, given: int | None) -> _Held | None:
+    descriptor = given
+    if descriptor is None:
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
     is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-    return _Held(descriptor, Path(path), is_folder, writable)
+    return _Held(descriptor, Path(path), is_folder, writable, given is not None)
 
 
-def _show(held: _Held) -> None:
+def _show(held: _Held, nested: int) -> None:
     if not held.path.exists():
         folder = held.path if held.is_folder else held.path.parent
         _make_way(folder)
         if not held.is_folder:
             held.path.touch(mode=0o644)
     path = str(held.path)
-    _mount(f"/proc/self/fd/{held.descriptor}", path, None, _MS_BIND)
+    if held.detached:
+        namespaces.attach(held.descriptor, path)
+        return
+    _mount(f"/proc/self/fd/{held.descriptor}", path, None, _MS_BIND | nested)
     if not held.writable:
         flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV
         _mount("none", path, None, flags)

@@ -91,6 +91,11 @@ class InstanceFolder:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def reserves_dir(instances_dir: Path) -> Path:
+    """Where the folders of packages' zygotes lie (``runtime/reserves.py``). Pure."""
+    return instances_dir.with_name("reserves")
+
+
 def is_plain(name: str) -> bool:
     """Whether ``name`` may be a folder's name. Pure."""
     return _PLAIN.match(name) is not None

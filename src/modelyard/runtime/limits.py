@@ -27,14 +27,19 @@ from modelyard.domain.instance import InstanceSpec
 from modelyard.processes import write_private
 from modelyard.runtime import groups, users
 from modelyard.runtime.cgroups import CONTROLLERS, Kind, Quota
-from modelyard.runtime.folders import InstanceFolder
+from modelyard.runtime.folders import InstanceFolder, reserves_dir
 from modelyard_instance import confine
 from modelyard_instance.confine import Confinement
 
 RECORD = "limits.json"
 """In the folder of the platform's records."""
 
+RESERVE = "reserve-"
+"""What the name of a zygote of a package's environment begins with, and of its control group."""
+
 OPEN_FILES = 16_384
+# What a zygote of a package's environment may use: it only imports.
+_RESERVE_CPU, _RESERVE_MEMORY_MB = 1.0, 4096
 _TRIAL_TIMEOUT_S = 60.0
 # Where some packages look for themselves (models.md §9).
 _PACKAGE_LINK = "/home/mind"
@@ -159,12 +164,37 @@ class Limits:
         )
         if uid:
             plan = self._with_view(plan, spec, folder.path, python)
-            _hand_over(folder.path, uid)
+            _give_scratch(folder.path)
+            os.chown(folder.path / "spec.json", -1, uid)
+            (folder.path / "spec.json").chmod(0o640)
             for place in self._needed_of_home(spec):
                 users.let_others_read(place)
         # First, so that whoever finds the groups finds out what they were for.
         write_private(folder.path / confine.NAME, plan.document())
         groups.make(parents, self._kind, Quota(spec.cpu, spec.memory_mb, self._pids))
+        return {"TMPDIR": "/tmp"} if uid else {}  # noqa: S108
+
+    def prepare_reserve(self, name: str, folder: Path, python: str) -> Mapping[str, str]:
+        """As ``prepare``, for the zygote ``name`` in ``folder``, of ``python``'s environment."""
+        parents = [parent / name for parent in self._parents]
+        uid = self._take_id(name) if self._has_users else 0
+        plan = Confinement(
+            groups=tuple(str(one) for one in parents),
+            uid=uid,
+            memory_mb=_RESERVE_MEMORY_MB if self._on else 0,
+            open_files=OPEN_FILES if self._on else 0,
+        )
+        if uid:
+            shown = [folder / "lib", *users.interpreter_folders(Path(python))]
+            plan = replace(plan, scratch=str(folder / "tmp"))
+            plan = _shown(plan, self._home, [*shown, *_program_folders(sys.executable)])
+            _give_scratch(folder)
+            os.chown(folder / "work", uid, uid)
+            for place in self._in_home(users.interpreter_folders(Path(python))):
+                users.let_others_read(place)
+        write_private(folder / confine.NAME, plan.document())
+        quota = Quota(_RESERVE_CPU, _RESERVE_MEMORY_MB, self._pids)
+        groups.make(parents, self._kind, quota)
         return {"TMPDIR": "/tmp"} if uid else {}  # noqa: S108
 
     def release(self, instance_id: str) -> None:
@@ -204,6 +234,9 @@ class Limits:
         places = [Path(spec.package_dir)]
         if spec.python:
             places += users.interpreter_folders(Path(spec.python))
+        return self._in_home(places)
+
+    def _in_home(self, places: list[Path]) -> list[Path]:
         return [one for one in places if self._home in one.parents]
 
     def _why_no_users(self) -> str:
@@ -227,14 +260,15 @@ class Limits:
 
     def _sweep(self, parents: set[str]) -> None:
         """Learn the users of living instances; end the groups of those that are no more."""
-        with contextlib.suppress(FileNotFoundError):
-            for path in self._instances_dir.iterdir():
+        for folder in (self._instances_dir, reserves_dir(self._instances_dir)):
+            for path in folder.iterdir() if folder.is_dir() else ():
                 plan = _plan_in(path)
                 if plan is not None and plan.uid:
                     self._taken[path.name] = plan.uid
         for parent in map(Path, parents):
             for group in groups.children(parent):
-                if not (self._instances_dir / group.name).is_dir():
+                reserve = group.name.startswith(RESERVE) and groups.pids_in(group)
+                if not reserve and not (self._instances_dir / group.name).is_dir():
                     groups.end([group])
             if parent not in self._parents:
                 with contextlib.suppress(OSError):
@@ -250,6 +284,13 @@ def end(folder: Path) -> None:
     if plan.uid and not plan.groups:
         # Groups have all of them, and are looked up sooner.
         _end_user(plan.uid)
+
+
+def forget_reserve(folder: Path) -> None:
+    """Remove the groups of the zygote in ``folder``, which has ended; its nurseries go on."""
+    plan = _plan_in(folder)
+    if plan is not None:
+        groups.end(Path(one) for one in plan.groups)
 
 
 def why_killed(folder: Path) -> str:
@@ -306,13 +347,10 @@ def _shown(plan: Confinement, home: Path, shown: list[Path]) -> Confinement:
     )
 
 
-def _hand_over(folder: Path, uid: int) -> None:
-    """Give the user a ``/tmp``, and let its group read the spec."""
+def _give_scratch(folder: Path) -> None:
     # As any /tmp: what we make there for a view, the user can neither rename nor replace.
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "tmp").chmod(0o1777)
-    os.chown(folder / "spec.json", -1, uid)
-    (folder / "spec.json").chmod(0o640)
 
 
 def _try_out(folder: Path) -> str:

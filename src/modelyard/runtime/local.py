@@ -17,8 +17,10 @@ from modelyard.processes import ProcessIdentity
 from modelyard.runtime import folders, health, limits, logfiles, sweep
 from modelyard.runtime.folders import FrontState, InstanceFolder
 from modelyard.runtime.limits import Limits
+from modelyard.runtime.reserves import Reserves
 from modelyard.runtime.warm import WarmStarts
 from modelyard.steps import Step, reached
+from modelyard_instance import lending
 from modelyard_instance.environment import base_environment
 
 PROBE_TIMEOUT_S = 2.0
@@ -58,6 +60,7 @@ class LocalRuntime:
         self._python = python
         self._limits = limits
         self._warm = warm
+        self._reserves = Reserves(warm, instances_dir, limits) if warm is not None else None
         self._known: dict[str, _Known] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -179,6 +182,9 @@ class LocalRuntime:
         if self._limits is not None:
             environment |= self._limits.prepare(spec, folder, self._python)
             reached(Step.INSTANCE_LIMITS)
+        if spec.python and self._reserves is not None:
+            reserve = self._reserves.lend(spec.python, spec.model_type)
+            environment = {**environment, lending.WHERE: str(reserve)}
         forked = self._forked(spec, folder, environment)
         process = forked or self._spawned(folder, environment)
         reached(Step.INSTANCE_START)

@@ -1,5 +1,7 @@
 """Warm starts: fronts forked from a process that has imported what they need.
 
+Workers of packages with an environment of their own are forked in it (``runtime/reserves.py``).
+
 One zygote per engine and home (``modelyard_instance/zygote.py``), started at the first start of an
 instance of that engine, which itself starts plainly, as does every one that a zygote cannot serve.
 A zygote outlives the control plane and is found again by its socket; its name says which code and
@@ -32,16 +34,19 @@ from modelyard_instance.zygote import ENGINES, UNFIT
 
 _PATIENCE_S = 2.0
 _ROOM = 64
-_PREFIX = "warm-"
+PREFIX = "warm-"
 
 
 class WarmStarts:
-    """Zygotes of the platform whose Unix sockets lie in ``sockets_dir``, logs in ``logs_dir``."""
+    """Zygotes of the platform whose Unix sockets lie in ``sockets_dir``, logs in ``logs_dir``.
+
+    ``code``: digits that are others when what they have imported is.
+    """
 
     def __init__(self, sockets_dir: Path, logs_dir: Path) -> None:
-        self._sockets_dir = sockets_dir
-        self._logs_dir = logs_dir
-        self._code = _fingerprint()
+        self.sockets_dir = sockets_dir
+        self.logs_dir = logs_dir
+        self.code = _fingerprint()
         self._lock = threading.Lock()
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -86,7 +91,7 @@ class WarmStarts:
             # One that was unfit for forking would be so again.
             if before is not None and before.poll() in (None, UNFIT):
                 return
-            if any(_serves(process, path) for process in zygotes(self._sockets_dir)):
+            if any(serves(process, path) for process in zygotes(self.sockets_dir)):
                 return
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -100,8 +105,8 @@ class WarmStarts:
             PYTHONDONTWRITEBYTECODE="1",
             PYTHONIOENCODING="utf-8:backslashreplace",
         )
-        self._logs_dir.mkdir(parents=True, exist_ok=True)
-        with (self._logs_dir / f"{path.stem}.log").open("wb") as out:
+        self.logs_dir.mkdir(parents=True, exist_ok=True)
+        with (self.logs_dir / f"{path.stem}.log").open("wb") as out:
             return subprocess.Popen(
                 [
                     *(sys.executable, "-m", "modelyard_instance.zygote"),
@@ -118,17 +123,18 @@ class WarmStarts:
     def socket_of(self, engine: str) -> Path:
         """Where the zygote of ``engine`` listens."""
         name = engine.lower() if engine.lower() in ENGINES else "any"
-        return self._sockets_dir / f"{_PREFIX}{name}-{self._code}.sock"
+        return self.sockets_dir / f"{PREFIX}{name}-{self.code}.sock"
 
 
 def zygotes(sockets_dir: Path) -> list[ProcessIdentity]:
     """The zygotes that belong to ``sockets_dir``, also those still importing."""
     # What they have forked carries their command line, but a mark of its own.
     found = [processes.identify(pid) for pid in marked(PLACE)]
-    return [one for one in found if one is not None and _serves(one, sockets_dir / _PREFIX)]
+    return [one for one in found if one is not None and serves(one, sockets_dir / PREFIX)]
 
 
-def _serves(process: ProcessIdentity, path: Path) -> bool:
+def serves(process: ProcessIdentity, path: Path) -> bool:
+    """Whether it was started to listen at ``path``, or at one that begins so."""
     with contextlib.suppress(OSError):
         return os.fsencode(str(path)) in Path(f"/proc/{process.pid}/cmdline").read_bytes()
     return False

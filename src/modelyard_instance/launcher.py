@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +22,32 @@ class Child(Protocol):
 
     pid: int
 
+    def pidfd(self) -> int:
+        """A new descriptor of the process. Raises ``OSError``."""
+
+    def kill(self) -> None:
+        """End it and the processes of its group, also when it has ended itself."""
+
     def wait(self) -> int:
-        """The exit status, negative for a signal."""
+        """The exit status, negative for a signal, once it has ended."""
+
+
+class _Started:
+    """A worker that was started anew."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def pidfd(self) -> int:
+        return os.pidfd_open(self.pid)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return self._process.wait()
 
 
 class Launcher:
@@ -58,24 +84,25 @@ class Launcher:
             try:
                 return self._nursery.spawn(order, channel, output)
             except OSError as error:
-                # It has died or does not answer; from now on without it.
+                # From now on without it; it stays as long as it has workers.
                 print(f"no warm starts of workers any more: {error}", file=sys.stderr)
-                self._nursery.close()
                 self._nursery = None
         own = ["--channel", str(channel), "--front", str(os.getpid()), "--number", str(number)]
         with shut_in(plan, work) as enter:
-            return subprocess.Popen(
-                [
-                    self._spec.python or sys.executable,
-                    *("-m", "modelyard_instance.worker", "--dir", str(self.folder)),
-                    *own,
-                ],
-                env=environment,
-                cwd=work,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(channel,),
-                process_group=0,
-                preexec_fn=enter,
+            return _Started(
+                subprocess.Popen(
+                    [
+                        self._spec.python or sys.executable,
+                        *("-m", "modelyard_instance.worker", "--dir", str(self.folder)),
+                        *own,
+                    ],
+                    env=environment,
+                    cwd=work,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(channel,),
+                    process_group=0,
+                    preexec_fn=enter,
+                )
             )

@@ -1,7 +1,8 @@
-"""The front's side of a reserve: workers forked in a package's own environment (``reserve``).
+"""The front's side of a foreign nursery: workers forked in a package's environment (``reserve``).
 
-What the other side says is foreign code's word. So who a worker is, the kernel tells: its
-credentials come with its message, and only what has sent one is moved, mapped, and later killed.
+What is at the other end is foreign code, so nothing that it says is believed. Who has spoken, the
+kernel tells with the message. A pid is only as good as the life of its process: it is pinned by a
+descriptor while that speaks once more, and only what is pinned is moved, mapped and killed.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
+import signal
 import socket
 import struct
+import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
 from modelyard_instance import namespaces, nursery, view
-from modelyard_instance.confine import Confinement, admit, read_confinement
+from modelyard_instance.confine import Confinement, admit, expel, read_confinement
 from modelyard_instance.environment import work_folder
 
 WHERE = "MODELYARD_RESERVE"
@@ -24,71 +29,84 @@ WHERE = "MODELYARD_RESERVE"
 HERE, GO, IN = b"here", b"go", b"in"
 """What passes a gate: from the worker, to it, from it when it is shut in (else why it is not)."""
 
+NONCE = 16
 _CREDENTIALS = struct.Struct("3i")
 _LONGEST_WORD = 1000
 
 
-class Reserve(nursery.Nursery):
+class ForeignNursery(nursery.Nursery):
     """A nursery in a package's own environment, for the instance in ``folder``."""
 
     def __init__(self, sock: socket.socket, folder: Path, plan: Confinement | None) -> None:
         super().__init__(sock)
         self._folder = folder
-        self._plan = plan
+        self._plan = plan or Confinement()
+        self._told = plan.document().decode() if plan else ""
+        self._deaf = False
 
     @classmethod
-    def reach(cls, path: str, folder: Path, instance_id: str) -> Reserve | None:
-        """The one behind the socket ``path``; None when it does not answer."""
+    def reach(cls, path: str, folder: Path, instance_id: str) -> ForeignNursery | None:
+        """One of the zygote behind the socket ``path``; None when that does not answer."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             plan = read_confinement(folder)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             sock.settimeout(nursery.PATIENCE_S)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             sock.connect(path)
             sock.send(json.dumps({"id": instance_id}).encode())
-            pid = _who_is_there(sock)
+            with _Pinned(sock) as found:
+                found.take_in(plan or Confinement())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-            if plan is not None:
-                admit(plan, pid)
         except (OSError, ValueError):
             sock.close()
             return None
         return cls(sock, folder, plan)
 
-    def spawn(self, order: Mapping[str, object], channel: int, output: int) -> nursery.Child:
+    def spawn(self, order: Mapping[str, object], channel: int, output: int) -> ForeignChild:
         """As ``Nursery.spawn``; the worker is let in before it runs anything of its package."""
+        if self._deaf:
+            raise OSError("the nursery does not answer")
+        deadline = time.monotonic() + nursery.PATIENCE_S
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs, contextlib.ExitStack() as stack:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            ours.settimeout(nursery.PATIENCE_S)
             mounts = self._mounts(int(str(order["number"])), stack)
-            told = {
-                **order,
-                "plan": self._plan.document().decode() if self._plan else "",
-                "given": list(mounts),
-            }
+            told = {**order, "plan": self._told, "given": list(mounts)}
             socket.send_fds(
                 self._sock,
                 [json.dumps({"spawn": told}).encode()],
                 [channel, output, theirs.fileno(), *mounts.values()],
             )
-            self._answer()
             theirs.close()
-            pid = _who_is_there(ours)
-            if self._plan is not None:
-                admit(self._plan, pid)
-                if self._plan.uid:
-                    namespaces.map_user(pid, self._plan.uid)
-            ours.send(GO)
-            word = ours.recv(_LONGEST_WORD)
-            if word != IN:
-                raise OSError(word.decode(errors="replace") or "it has ended")
-        return nursery.Child(self, pid)
+            ours.settimeout(max(0.01, deadline - time.monotonic()))
+            worker = stack.enter_context(_Pinned(ours))
+            try:
+                worker.take_in(self._plan, become=self._plan.uid)
+                ours.send(GO)
+                ours.settimeout(max(0.01, deadline - time.monotonic()))
+                word = ours.recv(_LONGEST_WORD)
+                if word != IN:
+                    raise OSError(word.decode(errors="replace") or "it has ended")
+            except OSError:
+                worker.kill()
+                raise
+            return ForeignChild(self, worker.pid, worker.pidfd(), self._plan.uid)
+
+    def status_of(self, pid: int) -> int:
+        """As ``Nursery.status_of``, by its word; -9 for one that does not answer."""
+        if self._deaf:
+            return -signal.SIGKILL
+        try:
+            self._sock.send(json.dumps({"wait": pid}).encode())
+            return self._answer()
+        except OSError:
+            self._deaf = True
+            return -signal.SIGKILL
 
     def _mounts(self, number: int, stack: contextlib.ExitStack) -> dict[str, int]:
         """What worker ``number`` is to see and its zygote cannot reach, by path."""
         plan, work = self._plan, str(work_folder(self._folder, number))
-        if plan is None or not plan.uid:
+        if not plan.uid:
             return {}
         own = (self._folder, *(Path(target) for _, target in plan.links))
         shown = [
@@ -105,11 +123,101 @@ class Reserve(nursery.Nursery):
         return found
 
 
-def _who_is_there(sock: socket.socket) -> int:
-    """The pid of who says that he is, by the kernel's word. Raises ``OSError``."""
-    message, told, _, _ = sock.recvmsg(len(HERE), socket.CMSG_SPACE(_CREDENTIALS.size))
+class ForeignChild(nursery.Child):
+    """A worker that a stranger is to reap (``launcher.Child``): killed by its descriptor only."""
+
+    def __init__(self, parent: ForeignNursery, pid: int, pidfd: int, uid: int) -> None:
+        super().__init__(parent, pid)
+        self._pidfd = pidfd
+        weakref.finalize(self, os.close, pidfd)
+        self._uid = uid
+
+    def pidfd(self) -> int:
+        return os.dup(self._pidfd)
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        if not self._uid:
+            # The platform's own user has no rights that whoever runs there has not.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            return
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError, ValueError):
+                    self._kill_if_left(int(entry.name))
+
+    def _kill_if_left(self, pid: int) -> None:
+        """End the process if it is of the worker's group and user."""
+        pidfd = os.pidfd_open(pid)
+        try:
+            # The name may hold anything; what follows its bracket are numbers.
+            status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            group, owner = int(status.rpartition(")")[2].split()[2]), Path(f"/proc/{pid}").stat()
+            if group == self.pid and owner.st_uid == self._uid:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+
+
+class _Pinned:
+    """The process that speaks at the other end of ``sock``, for as long as the block lasts.
+
+    ``sock`` passes credentials. Raises ``OSError`` when nobody says that he is there, and lives.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.pid, word = _heard(sock)
+        if word != HERE:
+            raise OSError(word.decode(errors="replace") or "it has ended")
+        self._stack = contextlib.ExitStack()
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+            self._stack.callback(os.close, self._pidfd)
+            self._folder = os.open(f"/proc/{self.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._stack.callback(os.close, self._folder)
+            nonce = os.urandom(NONCE)
+            sock.send(nonce)
+            # Whoever has the pid when it speaks again is who has had it since.
+            if _heard(sock) != (self.pid, nonce) or not self._lives():
+                raise OSError("it is not who it was")
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> _Pinned:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def take_in(self, plan: Confinement, become: int = 0) -> None:
+        """Move it into the cgroups of ``plan``; let it ``become`` that user. Raises ``OSError``."""
+        admit(plan, self.pid)
+        if not self._lives():
+            # Whoever has its pid by now is none of ours.
+            expel(plan, self.pid)
+            raise OSError("it has ended")
+        if become:
+            namespaces.map_user(self._folder, become)
+
+    def pidfd(self) -> int:
+        """A new descriptor of it."""
+        return os.dup(self._pidfd)
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def _lives(self) -> bool:
+        return not select.select([self._pidfd], [], [], 0)[0]
+
+
+def _heard(sock: socket.socket) -> tuple[int, bytes]:
+    """A message, and the pid of its sender by the kernel's word. Raises ``OSError``."""
+    message, told, _, _ = sock.recvmsg(_LONGEST_WORD, socket.CMSG_SPACE(_CREDENTIALS.size))
     for level, kind, data in told:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and message == HERE:
-            pid, _, _ = _CREDENTIALS.unpack(data)
-            return int(pid)
-    raise OSError("the reserve does not answer")
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            return int(_CREDENTIALS.unpack(data)[0]), message
+    raise OSError("it does not say who it is")

@@ -1,4 +1,4 @@
-"""Mounts that are handed over, and a user namespace with one user in it; Linux, by system calls.
+"""Mounts that are handed over, and user namespaces with one user in them; Linux, by system calls.
 
 An unprivileged process forks workers of instances that are not its own (``reserve``). What such a
 worker is to be, and to see, only the front of its instance can give it:
@@ -6,7 +6,8 @@ worker is to be, and to see, only the front of its instance can give it:
 * a **detached** mount of a folder or file, by its descriptor, which the worker attaches where it
   wants to see it (Linux 5.12);
 * a **user**: the worker makes a user namespace, in which it may become whom the front maps into it.
-  It has all rights there until it gives them up, and none outside.
+  It has all rights there until it gives them up, and none outside. Who made a namespace has rights
+  over it for ever, so whoever makes them for others is forbidden to enter any.
 
 Standard library only.
 """
@@ -14,9 +15,10 @@ Standard library only.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 import struct
-from pathlib import Path
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on all machines
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
@@ -27,6 +29,11 @@ _MS_PRIVATE = 1 << 18
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP = 8, 24
 _CAPABILITY_VERSION = 0x20080522
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+_REFUSE, _ALLOW = 0x00050000 | errno.EPERM, 0x7FFF0000
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+# By machine: its number for the kernel, setns, and where numbers of another kind of call begin.
+_MACHINES = {"x86_64": (0xC000003E, 308, 0x40000000), "aarch64": (0xC00000B7, 268, 0xFFFFFFFF)}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -75,13 +82,40 @@ def new_user_namespace() -> None:
     _check("unshare", _libc.unshare(_CLONE_NEWUSER))
 
 
-def map_user(pid: int, uid: int) -> None:
-    """Let the process ``pid`` become the user and group ``uid`` in its namespace.
+def map_user(process: int, uid: int) -> None:
+    """Let a process become the user and group ``uid`` in its namespace.
 
-    For one who is root outside of it. Raises ``OSError``.
+    ``process``: a descriptor of its folder in ``/proc``. For one who is root outside of the
+    namespace. Raises ``OSError``.
     """
     for name in ("uid_map", "gid_map"):
-        Path(f"/proc/{pid}/{name}").write_bytes(b"%d %d 1" % (uid, uid))
+        descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=process)
+        try:
+            os.write(descriptor, b"%d %d 1" % (uid, uid))
+        finally:
+            os.close(descriptor)
+
+
+def never_enter_another() -> None:
+    """Let nobody from this process on enter a namespace of another. Raises ``OSError``.
+
+    Only for one who can gain no privileges any more.
+    """
+    number, setns, foreign = _MACHINES.get(platform.machine(), (0, 0, 0))
+    if not number:
+        raise OSError(errno.ENOSYS, f"not known how to on {platform.machine()}")
+    steps = (
+        (_LOAD, 0, 0, 4),
+        (_EQUAL, 0, 3, number),
+        (_LOAD, 0, 0, 0),
+        (_AT_LEAST, 1, 0, foreign),
+        (_EQUAL, 0, 1, setns),
+        (_RETURN, 0, 0, _REFUSE),
+        (_RETURN, 0, 0, _ALLOW),
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in steps))
+    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
+    _check("seccomp", _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0))
 
 
 def become(uid: int) -> None:

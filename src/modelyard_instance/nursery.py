@@ -1,4 +1,4 @@
-"""A front's reserve of workers: a process that has everything imported and only ever forks.
+"""A front's nursery: a process that has everything imported and only ever forks workers.
 
 A front that was itself forked from a zygote forks this one before it has a loop, a socket or a
 thread. Asked by the front, it forks a worker, which is ready as soon as the model is loaded. It
@@ -9,8 +9,10 @@ all, while it has run nothing but our code and has one thread.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,8 +27,10 @@ WARM = False
 
 ROOM = 1 << 18
 PATIENCE_S = 2.0
-# A channel, an output, and whatever a reserve is given beside.
+# A channel, an output, and whatever else a worker is given.
 _MOST_DESCRIPTORS = 16
+# Less an errno; no signal has such a number.
+_NO_FORK = -1000
 # Read by libraries while they are loaded, which has been done; such a worker starts anew.
 _TOO_LATE = (
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "VECLIB_"),
@@ -45,11 +49,20 @@ Work = Callable[[dict[str, object], int, tuple[int, ...]], int]
 
 
 class Child:
-    """A forked worker; ``wait`` is that of ``subprocess.Popen``."""
+    """A forked worker (``launcher.Child``)."""
 
     def __init__(self, nursery: Nursery, pid: int) -> None:
         self._nursery = nursery
         self.pid = pid
+
+    def pidfd(self) -> int:
+        """A new descriptor of the process. Raises ``OSError``."""
+        return os.pidfd_open(self.pid)
+
+    def kill(self) -> None:
+        """End it and the processes of its group; once ``wait`` has told its end, nobody."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
         """The exit status, negative for a signal. Only when it has ended."""
@@ -73,7 +86,7 @@ class Nursery:
         if pid == 0:
             forks.die_with(front)
             forks.close_all_but(theirs.fileno())
-            forks.run_and_end(lambda: serve(theirs, _work))
+            forks.run_and_end(lambda: serve(theirs, _work, tells=True))
         theirs.close()
         ours.settimeout(PATIENCE_S)
         return cls(ours)
@@ -94,19 +107,22 @@ class Nursery:
         except OSError:
             return -9
 
-    def close(self) -> None:
-        """Let it end."""
-        self._sock.close()
-
     def _answer(self) -> int:
         told = self._sock.recv(ROOM)
-        if not told:
-            raise OSError("the nursery is gone")
-        return int(told)
+        try:
+            number = int(told)
+        except ValueError as error:
+            raise OSError("the nursery is gone") from error
+        if number < _NO_FORK:
+            raise OSError(_NO_FORK - number, os.strerror(_NO_FORK - number))
+        return number
 
 
-def serve(sock: socket.socket, work: Work) -> int:
-    """Fork a process that does ``work`` for each order on ``sock``, until the front hangs up."""
+def serve(sock: socket.socket, work: Work, *, tells: bool) -> int:
+    """Fork a process that does ``work`` for each order on ``sock``, until the front hangs up.
+
+    ``tells``: its pid to the front, or why there is none.
+    """
     while True:
         message, descriptors, _, _ = socket.recv_fds(sock, ROOM, _MOST_DESCRIPTORS)
         if not message:
@@ -117,12 +133,16 @@ def serve(sock: socket.socket, work: Work) -> int:
             sock.send(b"%d" % os.waitstatus_to_exitcode(status))
             continue
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            pid = _NO_FORK - (error.errno or 0)
         if pid == 0:
             forks.run_and_end(partial(work, order["spawn"], parent, tuple(descriptors)))
         for descriptor in descriptors:
             os.close(descriptor)
-        sock.send(b"%d" % pid)
+        if tells:
+            sock.send(b"%d" % pid)
 
 
 def _work(order: dict[str, object], parent: int, descriptors: tuple[int, ...]) -> int:

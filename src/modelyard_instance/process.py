@@ -62,7 +62,7 @@ class WorkerProcess:
         self.pid = child.pid
         self.ended: asyncio.Future[str] = self._loop.create_future()
         # A pidfd, because a worker's forgotten children may hold its socket open after its death.
-        self._pidfd = os.pidfd_open(child.pid)
+        self._pidfd = child.pidfd()
         self._loop.add_reader(self._pidfd, self._reap)
 
     @classmethod
@@ -106,8 +106,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the worker and the processes of its group now."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._child.kill()
 
     async def close(self) -> None:
         """Let the worker end by itself, briefly, then end it."""
@@ -120,7 +119,7 @@ class WorkerProcess:
     def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        # The leader is a zombie until ``wait``, so the group's number is still its own.
+        # Before ``wait``: until then the leader is a zombie, and its group's number its own.
         self.kill()
         code = self._child.wait()
         self._last_words()

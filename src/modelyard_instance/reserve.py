@@ -8,9 +8,9 @@ here, and gives its workers what they are to be and to see (``lending``)::
 
     front                                this                     nursery            worker
       connect, its instance's id ------> fork -------------------> take the mark
-      move it to the instance's groups <-------------------------- "here"
+      move it to the instance's groups <-------------------------- "here", a nonce
       order, mounts -------------------------------------------------> fork ---------> a user
-      move it, map its user <---------------------------------------------- "here"     namespace
+      map its user <---------------------------------------------- "here", a nonce     namespace
       "go" ---------------------------------------------------------------> enter
       go on as with any worker <--------------------------------------------- "in", load, serve
 
@@ -33,7 +33,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from modelyard_instance import forks, nursery, shims
+from modelyard_instance import forks, namespaces, nursery, shims
 from modelyard_instance.confine import (
     Confinement,
     enter,
@@ -43,13 +43,9 @@ from modelyard_instance.confine import (
     read_confinement,
 )
 from modelyard_instance.environment import work_folder
-from modelyard_instance.lending import GO, HERE, IN
-from modelyard_instance.zygote import ENGINES, IDLE_S, UNFIT
+from modelyard_instance.lending import GO, HERE, IN, NONCE
+from modelyard_instance.zygote import ENGINES, IDLE_S, OURS, UNFIT
 
-_OURS = (
-    *("worker", "batching", "handler", "services", "weights", "loader", "defaults"),
-    *("shims", "home", "confine", "view", "namespaces"),
-)
 _LOOK_S = 30.0
 
 
@@ -67,7 +63,7 @@ def main() -> int:
         return _shut_in(arguments.dir, arguments.socket, arguments.python)
     here = str(Path.cwd())
     sys.path[:] = [one for one in sys.path if one not in ("", here)]
-    for module in _OURS:
+    for module in {*OURS, "namespaces"} - {"front"}:
         importlib.import_module(f"modelyard_instance.{module}")
     # They repair what is imported after them.
     shims.install()
@@ -79,7 +75,6 @@ def main() -> int:
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(module)
     if not forks.single_threaded():
-        print(f"imports have started threads ({forks.threads()}): no warm starts", file=sys.stderr)
         return UNFIT
     gc.collect()
     gc.freeze()
@@ -99,6 +94,10 @@ def _shut_in(folder: Path, path: Path, python: str) -> int:
     if plan is not None:
         join(plan)
         enter(plan, work)
+        if plan.uid:
+            namespaces.never_enter_another()
+    # What is foreign from here on has nobody who would bound its words.
+    forks.set_output(os.open(os.devnull, os.O_WRONLY))
     own = ["--listener", str(listener.fileno()), *sys.argv[1:]]
     os.execv(python, [python, "-m", "modelyard_instance.reserve", *own])  # noqa: S606
 
@@ -136,7 +135,7 @@ def _serve(listener: socket.socket) -> int:
             quiet_s += _LOOK_S
             continue
         quiet_s = 0.0
-        with caller:
+        with caller, contextlib.suppress(OSError):
             if os.fork() == 0:
                 listener.close()
                 forks.run_and_end(partial(_be_nursery, caller))
@@ -150,8 +149,14 @@ def _be_nursery(sock: socket.socket) -> int:
     if not hello:
         return 0
     forks.take_mark(str(json.loads(hello)["id"]))
+    _present_oneself(sock)
+    return nursery.serve(sock, _work, tells=False)
+
+
+def _present_oneself(sock: socket.socket) -> None:
+    """Be known by the front at the other end (``lending``)."""
     sock.send(HERE)
-    return nursery.serve(sock, _work)
+    sock.send(sock.recv(NONCE))
 
 
 def _work(order: dict[str, object], parent: int, descriptors: tuple[int, ...]) -> int:
@@ -171,7 +176,8 @@ def _work(order: dict[str, object], parent: int, descriptors: tuple[int, ...]) -
         _enter(plan, work, given, front)
     except OSError as error:
         # The front starts another one, anew; this one has told its package nothing.
-        front.send(str(error).encode())
+        with contextlib.suppress(OSError):
+            front.send(str(error).encode())
         return 1
     front.send(IN)
     _import_from(str(work.parent / "lib"))
@@ -185,10 +191,8 @@ def _enter(
     # Where it comes from is out of its sight before long.
     os.chdir("/")
     if plan is not None and plan.uid:
-        from modelyard_instance import namespaces
-
         namespaces.new_user_namespace()
-    gate.send(HERE)
+    _present_oneself(gate)
     if gate.recv(len(GO)) != GO:
         raise OSError("its front does not let it in")
     if plan is not None:

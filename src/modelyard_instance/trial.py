@@ -1,17 +1,21 @@
 """``python -m modelyard_instance.trial --dir DIR``: can a worker run as shut in as DIR says?
 
-Exit status 0 when it can; what stands in the way is printed.
+Exit status 0 when it can; what stands in the way is printed as an error. ``FORKED`` is printed when
+it can also as a worker that another user forks (``lending``).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
 
-from modelyard_instance.confine import enter, read_confinement
+from modelyard_instance.confine import Confinement, enter, enter_given, read_confinement
+
+FORKED = "forked"
 
 
 def main() -> NoReturn:
@@ -21,11 +25,57 @@ def main() -> NoReturn:
     confinement = read_confinement(parser.parse_args().dir)
     os.chdir("/")
     if confinement is not None:
+        if confinement.uid and may_be_forked(confinement.uid):
+            print(FORKED, flush=True)
         try:
             enter(confinement)
         except OSError as error:
             sys.exit(str(error.strerror or error))
     os.execv(sys.executable, [sys.executable, "-c", "import modelyard_instance.worker"])  # noqa: S606
+
+
+def may_be_forked(uid: int) -> bool:
+    """Whether a process that another user forks can become the user ``uid``, and see what it is
+    given. For root.
+    """
+    from modelyard_instance import namespaces
+
+    place = "/home"
+    ours, theirs = socket.socketpair()
+    mount = -1
+    try:
+        mount = namespaces.detached("/", writable=False)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_forked(uid, place, mount, theirs))
+        theirs.close()
+        if ours.recv(1):
+            process = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY)
+            namespaces.map_user(process, uid)
+            ours.send(b"g")
+        return os.waitpid(pid, 0)[1] == 0
+    except OSError:
+        return False
+    finally:
+        ours.close()
+
+
+def _forked(uid: int, place: str, mount: int, front: socket.socket) -> int:
+    """What such a process does; 0 when it comes to its end."""
+    from modelyard_instance import namespaces
+
+    try:
+        enter(Confinement(uid=uid))
+        namespaces.never_enter_another()
+        namespaces.new_user_namespace()
+        front.send(b"h")
+        if front.recv(1):
+            plan = Confinement(uid=uid, hidden=(place,), shown=(f"{place}/given",))
+            enter_given(plan, None, {f"{place}/given": mount})
+            return 0 if Path(place, "given", "proc").is_dir() else 1
+    except OSError:
+        pass
+    return 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
 import traceback
@@ -12,6 +14,8 @@ import pytest
 
 from modelyard.runtime.users import missing_capabilities
 from modelyard_instance.confine import Confinement, enter
+from modelyard_instance.namespaces import never_enter_another
+from modelyard_instance.view import prctl
 
 UID = 64_321
 
@@ -46,6 +50,23 @@ def forked(plan: Confinement, work: Path) -> dict[str, Any]:
     os.waitpid(child, 0)
     found: dict[str, Any] = json.loads(told)
     return found
+
+
+def test_nobody_enters_the_namespaces_of_another_any_more() -> None:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            prctl(38, 1)  # no new privileges
+            never_enter_another()
+            libc = ctypes.CDLL(None, use_errno=True)
+            own = os.open("/proc/self/ns/uts", os.O_RDONLY)
+            refused = libc.setns(own, 0) == -1 and ctypes.get_errno() == errno.EPERM
+            # All else goes on.
+            status = 0 if refused and os.getpid() and list(Path("/").iterdir()) else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_fork_that_enters_is_another_user_in_another_view(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from modelyard.processes import ProcessIdentity
 from modelyard.runtime import groups
 from modelyard.runtime.limits import Limits, take_away
 from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.reserves import Reserves
 from modelyard.runtime.sweep import marked
 from modelyard.runtime.warm import WarmStarts, end_all, zygotes
 from modelyard_instance.confine import read_confinement
@@ -147,7 +148,7 @@ class Yard:
         """The zygote of the environment, once it listens; it was ordered by a first start."""
         path = self.reserve_socket()
         async with asyncio.timeout(DEADLINE_S):
-            while f"@{path}"[1:] not in _listening():
+            while str(path) not in _listening():
                 await asyncio.sleep(0.01)
         (found,) = [one for one in zygotes(self.sockets) if _has(one, b"reserve")]
         return found
@@ -289,6 +290,15 @@ async def test_an_import_that_does_not_end_keeps_no_instance_waiting(yard: Yard)
     for name in ("a", "b"):
         assert not ask(await yard.ready(yard.spec(name))).json()["forked"]
     assert str(yard.reserve_socket()) not in _listening()
+    (stuck,) = [one for one in zygotes(yard.sockets) if _has(one, b"reserve")]
+    reserves = Reserves(yard.warm, yard.instances, None)
+    reserves.tidy()
+    assert processes.alive(stuck)
+    (folder,) = (yard.run / "reserves").iterdir()
+    os.utime(folder, (0, 0))
+    reserves.tidy()
+    wait_for(lambda: not processes.alive(stuck), "the end of what nobody has wanted for long")
+    assert list((yard.run / "reserves").iterdir()) == []
 
 
 async def test_nobody_is_taken_for_a_worker_on_the_word_of_what_was_imported(yard: Yard) -> None:
@@ -338,6 +348,9 @@ answer = {
         assert users.isdisjoint(others)
         # Of a user namespace, not of the machine.
         assert seen["status"].pop("CapBnd") == ["0" * 16] != cold["status"].pop("CapBnd")
+        # Nor may it enter the namespaces of others.
+        for name in ("Seccomp", "Seccomp_filters"):
+            assert seen["status"].pop(name) != cold["status"].pop(name)
         for name in ("status", "limits", "tasks"):
             assert seen[name] == cold[name], name
         plan = read_confinement(yard.instances / yard.spec("a").instance_id)
@@ -379,6 +392,7 @@ def _has_no_rights(reserve: ProcessIdentity, users: set[int], yard: Yard) -> Non
     lines = dict(line.split(":", 1) for line in status.splitlines())
     assert lines["CapEff"].split() == ["0000000000000000"]
     assert lines["NoNewPrivs"].split() == ["1"]
+    assert lines["Seccomp"].split() == ["2"]
     assert set(lines["Uid"].split()).isdisjoint({"0", *map(str, users)})
     mounts = Path(f"/proc/{reserve.pid}/mountinfo").read_text()
     inside = [line.split()[4] for line in mounts.splitlines() if str(yard.root) in line.split()[4]]

@@ -30,6 +30,7 @@ from modelyard.runtime.cgroups import CONTROLLERS, Kind, Quota
 from modelyard.runtime.folders import InstanceFolder, reserves_dir
 from modelyard_instance import confine
 from modelyard_instance.confine import Confinement
+from modelyard_instance.trial import FORKED
 
 RECORD = "limits.json"
 """In the folder of the platform's records."""
@@ -112,6 +113,7 @@ class Limits:
         self._kind = Kind.OFF
         self._parents: tuple[Path, ...] = ()
         self._has_users = False
+        self._may_fork = False
         self._lock = threading.Lock()
         self._taken: dict[str, int] = {}
 
@@ -173,6 +175,14 @@ class Limits:
         write_private(folder.path / confine.NAME, plan.document())
         groups.make(parents, self._kind, Quota(spec.cpu, spec.memory_mb, self._pids))
         return {"TMPDIR": "/tmp"} if uid else {}  # noqa: S108
+
+    def lends(self) -> bool:
+        """Whether foreign code may fork instances' workers here, and nothing of it is left free.
+
+        Without users of their own, all run as the platform's; with them, the kernel has to allow
+        it, and control groups to find all that it leaves.
+        """
+        return not self._has_users or (self._may_fork and bool(self._parents))
 
     def prepare_reserve(self, name: str, folder: Path, python: str) -> Mapping[str, str]:
         """As ``prepare``, for the zygote ``name`` in ``folder``, of ``python``'s environment."""
@@ -254,7 +264,9 @@ class Limits:
             plan = Confinement(uid=self._ids.start)
             plan = _shown(plan, self._home, _program_folders(sys.executable))
             write_private(folder / confine.NAME, plan.document())
-            return _try_out(folder)
+            told, trouble = _try_out(folder)
+            self._may_fork = FORKED in told
+            return trouble
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -309,6 +321,7 @@ def take_away(run_dir: Path) -> None:
         for folder in (parent, groups.leaf_beside(parent)):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+    shutil.rmtree(reserves_dir(run_dir / "instances"), ignore_errors=True)
     (run_dir / RECORD).unlink(missing_ok=True)
 
 
@@ -353,7 +366,8 @@ def _give_scratch(folder: Path) -> None:
     (folder / "tmp").chmod(0o1777)
 
 
-def _try_out(folder: Path) -> str:
+def _try_out(folder: Path) -> tuple[list[str], str]:
+    """What a trial says, and why it failed, if it did."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "modelyard_instance.trial", "--dir", str(folder)],
@@ -366,8 +380,8 @@ def _try_out(folder: Path) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"a trial of it failed: {error}"
+        return [], f"a trial of it failed: {error}"
     if done.returncode == 0:
-        return ""
+        return done.stdout.split(), ""
     lines = done.stderr.strip().splitlines()
-    return f"a trial of it failed: {lines[-1] if lines else f'status {done.returncode}'}"
+    return [], f"a trial of it failed: {lines[-1] if lines else f'status {done.returncode}'}"

@@ -17,7 +17,7 @@ from modelyard.processes import ProcessIdentity
 from modelyard.runtime import folders, health, limits, logfiles, sweep
 from modelyard.runtime.folders import FrontState, InstanceFolder
 from modelyard.runtime.limits import Limits
-from modelyard.runtime.reserves import Reserves
+from modelyard.runtime.reserves import PERIOD_S, Reserves
 from modelyard.runtime.warm import WarmStarts
 from modelyard.steps import Step, reached
 from modelyard_instance import lending
@@ -61,6 +61,7 @@ class LocalRuntime:
         self._limits = limits
         self._warm = warm
         self._reserves = Reserves(warm, instances_dir, limits) if warm is not None else None
+        self._tidying: asyncio.Task[None] | None = None
         self._known: dict[str, _Known] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -76,6 +77,9 @@ class LocalRuntime:
 
     def close(self) -> None:
         """Stop watching; the instances go on."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+            self._tidying = None
         for known in self._known.values():
             _unwatch(known)
         self._known.clear()
@@ -92,6 +96,7 @@ class LocalRuntime:
             folder = folders.create(self._instances_dir, log_file, spec)
             reached(Step.INSTANCE_FOLDER)
             known = self._known[spec.instance_id] = _Known(folder)
+            self._keep_tidy()
             # Threads end, so nothing here may rely on PDEATHSIG; the front sets none for itself.
             process = await asyncio.to_thread(self._launch, spec, folder)
             self._watch(known, process)
@@ -160,6 +165,11 @@ class LocalRuntime:
         path = logfiles.find(self._logs_dir, instance_id)
         return "" if path is None else logfiles.tail(path, lines)
 
+    def _keep_tidy(self) -> None:
+        """End zygotes of environments that are wanted no more, from the first start on."""
+        if self._reserves is not None and self._tidying is None:
+            self._tidying = asyncio.create_task(_tidy(self._reserves), name="reserves")
+
     def _lock(self, instance_id: str) -> asyncio.Lock:
         return self._locks.setdefault(instance_id, asyncio.Lock())
 
@@ -183,8 +193,8 @@ class LocalRuntime:
             environment |= self._limits.prepare(spec, folder, self._python)
             reached(Step.INSTANCE_LIMITS)
         if spec.python and self._reserves is not None:
-            reserve = self._reserves.lend(spec.python, spec.model_type)
-            environment = {**environment, lending.WHERE: str(reserve)}
+            reserve = self._reserves.lend(spec.python, spec.model_type, spec.project_id)
+            environment = {**environment, lending.WHERE: str(reserve or "")}
         forked = self._forked(spec, folder, environment)
         process = forked or self._spawned(folder, environment)
         reached(Step.INSTANCE_START)
@@ -265,6 +275,12 @@ class LocalRuntime:
         if last_line:
             message = f"{message}; last log line: {last_line}"
         return _make(known, Phase.GONE, None, message)
+
+
+async def _tidy(reserves: Reserves) -> None:
+    while True:
+        await asyncio.sleep(PERIOD_S)
+        await asyncio.to_thread(reserves.tidy)
 
 
 def _unwatch(known: _Known) -> None:

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,11 +29,16 @@ from modelyard.runtime.limits import Limits
 from modelyard.runtime.warm import PREFIX, WarmStarts, serves, zygotes
 from modelyard_instance.environment import THREADS, base_environment, lend_packages, work_folder
 from modelyard_instance.forks import PLACE
-from modelyard_instance.zygote import ENGINES
+from modelyard_instance.zygote import ENGINES, IDLE_S, UNFIT
 
 MOST = 8
-"""Zygotes at a time: each holds the imports of an environment in memory, for up to half an hour."""
+"""Zygotes at a time: each holds the imports of an environment in memory."""
 
+PERIOD_S = 60.0
+"""How often those that are wanted no more are looked for."""
+
+_UNWANTED_S = IDLE_S + PERIOD_S
+_AGAIN_AFTER_S = 60.0
 _MANIFEST = "environment.json"
 
 
@@ -44,24 +50,39 @@ class Reserves:
         self._dir = folders.reserves_dir(instances_dir)
         self._limits = held
         self._lock = threading.Lock()
-        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
         self._found: dict[str, ProcessIdentity] = {}
 
-    def lend(self, python: str, engine: str) -> Path:
+    def lend(self, python: str, engine: str, project_id: str) -> Path | None:
         """The socket of the zygote in the environment of ``python``; it is started if need be.
 
-        Nobody is behind it until it has imported all. Blocks while it is launched.
+        Nobody is behind it until it has imported all. None where there may be none. One for each
+        project: what an environment imports can read the workers that are forked in it. Blocks
+        while it is launched.
         """
-        name = self._name(Path(python), engine)
-        path = self._warm.sockets_dir / f"{PREFIX}{name}.sock"
+        if self._limits is not None and not self._limits.lends():
+            return None
+        known = engine.lower() if engine.lower() in ENGINES else ""
+        name = self._name(Path(python), known, project_id)
+        path = self._socket(name)
         with self._lock:
             if not self._is_there(name, path):
                 with contextlib.suppress(OSError):
-                    self._start(name, path, python, engine)
+                    self._start(name, path, python, known)
+            with contextlib.suppress(OSError):
+                os.utime(self._dir / name)
         return path
 
-    def _name(self, python: Path, engine: str) -> str:
-        told = [str(python), engine.lower(), self._warm.code]
+    def tidy(self) -> None:
+        """End those that nobody has wanted for long, whatever they do, and clear up after all."""
+        with self._lock:
+            self._clear()
+
+    def _socket(self, name: str) -> Path:
+        return self._warm.sockets_dir / f"{PREFIX}{name}.sock"
+
+    def _name(self, python: Path, engine: str, project_id: str) -> str:
+        told = [str(python), engine, project_id, self._warm.code]
         with contextlib.suppress(OSError):
             told.append(str((python.parent.parent / "pyvenv.cfg").stat().st_mtime_ns))
         digits = hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
@@ -70,8 +91,11 @@ class Reserves:
     def _is_there(self, name: str, path: Path) -> bool:
         started = self._started.get(name)
         if started is not None:
-            # One that failed by itself would do so again.
-            return started.poll() not in (0, -signal.SIGTERM)
+            process, since = started
+            # One that was unfit for forking would be so again, and what failed may fail again.
+            lately = time.monotonic() - since < _AGAIN_AFTER_S
+            status = process.poll()
+            return status in (None, UNFIT) or (lately and status not in (0, -signal.SIGTERM))
         if name not in self._found:
             here = [one for one in zygotes(self._warm.sockets_dir) if serves(one, path)]
             if not here:
@@ -94,12 +118,11 @@ class Reserves:
         environment = self._environment(name, folder, python)
         self._warm.logs_dir.mkdir(parents=True, exist_ok=True)
         with (self._warm.logs_dir / f"{path.stem}.log").open("wb") as out:
-            self._started[name] = subprocess.Popen(
+            process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "modelyard_instance.reserve"),
                     *("--socket", str(path), "--dir", str(folder), "--python", python),
-                    *("--engine", engine.lower() if engine.lower() in ENGINES else ""),
-                    *("--wanted", ",".join(wanted(Path(python)))),
+                    *("--engine", engine, "--wanted", ",".join(wanted(Path(python)))),
                 ],
                 env=environment,
                 cwd="/",
@@ -108,6 +131,7 @@ class Reserves:
                 stderr=out,
                 start_new_session=True,
             )
+        self._started[name] = process, time.monotonic()
 
     def _environment(self, name: str, folder: Path, python: str) -> Mapping[str, str]:
         environment = base_environment(PLACE, os.environ)
@@ -124,19 +148,30 @@ class Reserves:
         return environment
 
     def _clear(self) -> int:
-        """Remove what those have left that are no more; how many live."""
+        """End those that are wanted no more, remove what the ended have left; how many live."""
         living, count = zygotes(self._warm.sockets_dir), 0
         for folder in self._dir.iterdir() if self._dir.is_dir() else ():
-            path = self._warm.sockets_dir / f"{PREFIX}{folder.name}.sock"
-            if any(serves(one, path) for one in living):
+            path = self._socket(folder.name)
+            here = [one for one in living if serves(one, path)]
+            if here and _age_s(folder) < _UNWANTED_S:
                 count += 1
                 continue
+            for process in here:
+                processes.send(process, signal.SIGKILL)
             limits.forget_reserve(folder)
             if self._limits is not None:
                 self._limits.release(folder.name)
             path.unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
         return count
+
+
+def _age_s(folder: Path) -> float:
+    """Seconds since somebody wanted it; endless when it is gone."""
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return float("inf")
 
 
 def wanted(python: Path) -> list[str]:

@@ -92,7 +92,7 @@ class Nursery:
         return cls(ours)
 
     def spawn(self, order: Mapping[str, object], channel: int, output: int) -> Child:
-        """Fork a worker that has ``channel`` and prints to ``output``; ``order``: see ``_work``.
+        """Fork a worker that has ``channel`` and prints to ``output``; ``order``: see ``become``.
 
         Raises ``OSError``.
         """

@@ -63,8 +63,10 @@ def main() -> int:
         return _shut_in(arguments.dir, arguments.socket, arguments.python)
     here = str(Path.cwd())
     sys.path[:] = [one for one in sys.path if one not in ("", here)]
-    for module in {*OURS, "namespaces"} - {"front"}:
-        importlib.import_module(f"modelyard_instance.{module}")
+    for module in OURS:
+        # It needs what the environment has not.
+        if module != "front":
+            importlib.import_module(f"modelyard_instance.{module}")
     # They repair what is imported after them.
     shims.install()
     for module in (

@@ -147,14 +147,15 @@ class Yard:
     async def reserve(self) -> ProcessIdentity:
         """The zygote of the environment, once it listens; it was ordered by a first start."""
         path = self.reserve_socket()
-        async with asyncio.timeout(DEADLINE_S):
-            while str(path) not in _listening():
-                await asyncio.sleep(0.01)
+        wait_for(lambda: str(path) in _listening(), "the zygote to listen")
         (found,) = [one for one in zygotes(self.sockets) if _has(one, b"reserve")]
         return found
 
     def reserve_socket(self) -> Path:
-        (path,) = self.sockets.glob("warm-reserve-*.sock")
+        """Once it has its name."""
+        pattern = "warm-reserve-*.sock"
+        wait_for(lambda: list(self.sockets.glob(pattern)) != [], "the zygote's socket")
+        (path,) = self.sockets.glob(pattern)
         return path
 
     async def end(self) -> None:
@@ -238,7 +239,7 @@ async def test_the_first_worker_starts_plainly_and_the_next_is_forked(yard: Yard
     wait_for(lambda: not Path(f"/proc/{seen[0]['pid']}").exists(), "the worker to die with it")
     assert ask(reports[1]).json()["pid"] == seen[1]["pid"]
     await yard.runtime.stop(specs[1].instance_id)
-    assert marked(specs[1].instance_id) == []
+    wait_for(lambda: marked(specs[1].instance_id) == [], "the end of all that was killed")
 
 
 async def test_a_worker_that_dies_is_told_and_replaced_by_another_fork(yard: Yard) -> None:

@@ -36,7 +36,7 @@ from modelyard.runtime.reserves import Reserves
 from modelyard.runtime.warm import WarmStarts, end_all
 
 _READY_WITHIN_S = 120.0
-_NEEDS = {"Scikit_Learn": "sklearn", "PyTorch": "torch"}
+_NEEDS = {"Scikit_Learn": "sklearn", "PyTorch": "torch", "TensorFlow": "tensorflow"}
 _TORCH = """
 import torch
 from model_service.pytorch_model_service import PTServingBaseService
@@ -55,6 +55,14 @@ _TORCH_TRAIN = (
     "import torch, sys; torch.save(torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.ReLU(), "
     "torch.nn.Linear(64, 3)).state_dict(), sys.argv[1])"
 )
+_TENSORFLOW_TRAIN = """
+import sys, tensorflow as tf
+module = tf.Module()
+module.weights = tf.Variable(tf.ones((4, 3)))
+rows = tf.TensorSpec((None, 4), tf.float32, name="rows")
+answer = tf.function(lambda rows: {"y": rows @ module.weights}).get_concrete_function(rows)
+tf.saved_model.save(module, sys.argv[1], signatures=answer)
+"""
 _LOAD = """
 import sys, time
 from pathlib import Path
@@ -80,6 +88,10 @@ def package_of(engine: str, folder: Path) -> Path:
         return package
     model = package / "model"
     model.mkdir(parents=True)
+    if engine == "TensorFlow":
+        (model / "config.json").write_text('{"model_type": "TensorFlow"}')
+        subprocess.run([sys.executable, "-c", _TENSORFLOW_TRAIN, str(model)], check=True)
+        return package
     (model / "config.json").write_text('{"model_type": "PyTorch"}')
     (model / "customize_service.py").write_text(_TORCH)
     subprocess.run([sys.executable, "-c", _TORCH_TRAIN, str(model / "mlp.pth")], check=True)

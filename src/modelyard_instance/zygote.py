@@ -23,7 +23,7 @@ import struct
 import sys
 from pathlib import Path
 
-from modelyard_instance import forks, nursery
+from modelyard_instance import forks, nursery, shims
 
 OURS = (
     *("front", "worker", "batching", "handler", "services", "weights", "loader", "defaults"),
@@ -39,6 +39,8 @@ ENGINES = {
     ),
     "xgboost": ("numpy", "scipy.sparse", "joblib", "threadpoolctl", "sklearn", "xgboost"),
     "pytorch": ("numpy", "PIL.Image", "torch"),
+    "tensorflow": ("numpy", "PIL.Image", "tensorflow"),
+    "mindspore": ("numpy", "PIL.Image", "mindspore"),
 }
 """What is imported for an engine, where it is installed; anything else only has ``OURS``."""
 
@@ -59,6 +61,8 @@ def main() -> int:
     sys.path[:] = [one for one in sys.path if one not in ("", here)]
     for module in OURS:
         importlib.import_module(f"modelyard_instance.{module}")
+    # They repair what is imported after them.
+    shims.install()
     for module in ENGINES.get(arguments.engine, ()):
         with contextlib.suppress(Exception):
             importlib.import_module(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.runtime.local import LocalRuntime
 from modelyard.runtime.sweep import end_all, marked
 
 DEADLINE_S = 30.0
@@ -38,6 +41,24 @@ def wait_for(condition: Callable[[], Any], what: str, deadline_s: float = DEADLI
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline_s} s for {what}")
         time.sleep(0.01)
+
+
+async def until_ready(runtime: LocalRuntime, spec: InstanceSpec) -> InstanceReport:
+    """Start the instance; what is told of it once it is ready."""
+    await runtime.start(spec)
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            report = await runtime.probe(spec.instance_id)
+            assert report is not None
+            assert report.phase is not Phase.FAILED, report.message
+            if report.phase is Phase.READY:
+                return report
+            await asyncio.sleep(0.005)
+
+
+def ask_instance(report: InstanceReport, **body: Any) -> httpx.Response:
+    """Have the instance predict for ``body``."""
+    return httpx.post(f"http://127.0.0.1:{report.port}/", json=body, timeout=30, trust_env=False)
 
 
 def write_package(

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from instance_support import DEADLINE_S, wait_for, write_package
+from instance_support import DEADLINE_S, ask_instance, until_ready, wait_for, write_package
 from modelyard import processes
-from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.domain.instance import InstanceReport, InstanceSpec
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime import groups
 from modelyard.runtime.limits import Limits, take_away
@@ -134,15 +134,7 @@ class Yard:
         return InstanceSpec(**fields)
 
     async def ready(self, spec: InstanceSpec) -> InstanceReport:
-        await self.runtime.start(spec)
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                report = await self.runtime.probe(spec.instance_id)
-                assert report is not None
-                assert report.phase is not Phase.FAILED, report.message
-                if report.phase is Phase.READY:
-                    return report
-                await asyncio.sleep(0.005)
+        return await until_ready(self.runtime, spec)
 
     async def reserve(self) -> ProcessIdentity:
         """The zygote of the environment, once it listens; it was ordered by a first start."""
@@ -199,10 +191,6 @@ def _has(process: ProcessIdentity, word: bytes) -> bool:
     return word in Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
 
-def ask(report: InstanceReport, **body: Any) -> httpx.Response:
-    return httpx.post(f"http://127.0.0.1:{report.port}/", json=body, timeout=30, trust_env=False)
-
-
 @pytest.fixture
 async def yard() -> AsyncIterator[Yard]:
     yard = Yard()
@@ -211,11 +199,11 @@ async def yard() -> AsyncIterator[Yard]:
 
 
 async def test_the_first_worker_starts_plainly_and_the_next_is_forked(yard: Yard) -> None:
-    cold = ask(await yard.ready(yard.spec("cold"))).json()
+    cold = ask_instance(await yard.ready(yard.spec("cold"))).json()
     reserve = await yard.reserve()
     specs = [yard.spec(name, envs={"SECRET": f"of {name}"}) for name in ("a", "b")]
     reports = [await yard.ready(spec) for spec in specs]
-    seen = [ask(report).json() for report in reports]
+    seen = [ask_instance(report).json() for report in reports]
     assert not cold["forked"]
     for spec, report, one in zip(specs, reports, seen, strict=True):
         assert one["forked"]
@@ -237,7 +225,7 @@ async def test_the_first_worker_starts_plainly_and_the_next_is_forked(yard: Yard
     assert reports[0].pid is not None
     os.kill(reports[0].pid, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{seen[0]['pid']}").exists(), "the worker to die with it")
-    assert ask(reports[1]).json()["pid"] == seen[1]["pid"]
+    assert ask_instance(reports[1]).json()["pid"] == seen[1]["pid"]
     await yard.runtime.stop(specs[1].instance_id)
     wait_for(lambda: marked(specs[1].instance_id) == [], "the end of all that was killed")
 
@@ -246,22 +234,22 @@ async def test_a_worker_that_dies_is_told_and_replaced_by_another_fork(yard: Yar
     await yard.ready(yard.spec("cold"))
     await yard.reserve()
     report = await yard.ready(yard.spec("a", request_timeout_s=1.0))
-    before = ask(report).json()
-    lost = ask(report, die=True)
+    before = ask_instance(report).json()
+    lost = ask_instance(report, die=True)
     assert lost.status_code == 500
     assert "SIGABRT" in lost.json()["error_msg"]
     report = await yard.ready(yard.spec("a"))
-    after = ask(report).json()
+    after = ask_instance(report).json()
     assert after["forked"]
     assert after["pid"] != before["pid"]
     assert after["parent"] == before["parent"]
-    assert ask(report, loop=True).status_code == 504
+    assert ask_instance(report, loop=True).status_code == 504
     wait_for(lambda: not Path(f"/proc/{after['pid']}").exists(), "the end of the looping worker")
 
     # Without its nursery the front starts workers plainly.
     os.kill(before["parent"], signal.SIGKILL)
     async with asyncio.timeout(DEADLINE_S):
-        while (answer := ask(report)).status_code != 200 or answer.json()["forked"]:
+        while (answer := ask_instance(report)).status_code != 200 or answer.json()["forked"]:
             await asyncio.sleep(0.02)
     assert answer.json()["parent"] == report.pid
 
@@ -275,21 +263,21 @@ async def test_it_ends_with_its_environment_and_another_one_follows(yard: Yard) 
     yard.runtime.close()
     yard.warm = again
     yard.open()
-    assert not ask(await yard.ready(yard.spec("a"))).json()["forked"]
+    assert not ask_instance(await yard.ready(yard.spec("a"))).json()["forked"]
     second = await yard.reserve()
     assert second != first
-    assert ask(await yard.ready(yard.spec("b"))).json()["forked"]
+    assert ask_instance(await yard.ready(yard.spec("b"))).json()["forked"]
     # And a runtime that finds one does not start another.
     yard.warm = WarmStarts(yard.sockets, yard.root / "logs")
     yard.open()
-    assert ask(await yard.ready(yard.spec("c"))).json()["forked"]
+    assert ask_instance(await yard.ready(yard.spec("c"))).json()["forked"]
     assert await yard.reserve() == second
 
 
 async def test_an_import_that_does_not_end_keeps_no_instance_waiting(yard: Yard) -> None:
     install(yard.python, "stuck", "import time\nwhile True: time.sleep(1)")
     for name in ("a", "b"):
-        assert not ask(await yard.ready(yard.spec(name))).json()["forked"]
+        assert not ask_instance(await yard.ready(yard.spec(name))).json()["forked"]
     assert str(yard.reserve_socket()) not in _listening()
     (stuck,) = [one for one in zygotes(yard.sockets) if _has(one, b"reserve")]
     reserves = Reserves(yard.warm, yard.instances, None)
@@ -311,10 +299,10 @@ async def test_nobody_is_taken_for_a_worker_on_the_word_of_what_was_imported(yar
         await yard.ready(yard.spec("cold"))
         await yard.reserve()
         report = await yard.ready(yard.spec("a", request_timeout_s=1.0))
-        seen = ask(report).json()
+        seen = ask_instance(report).json()
         assert seen["forked"]
         assert seen["pid"] != other.pid
-        assert ask(report, loop=True).status_code == 504
+        assert ask_instance(report, loop=True).status_code == 504
         wait_for(lambda: not Path(f"/proc/{seen['pid']}").exists(), "the end of the worker")
         assert other.returncode is None
     finally:
@@ -338,10 +326,10 @@ answer = {
 }
 """.replace("ROOT", repr(str(yard.root)))
     try:
-        cold = ask(await yard.ready(yard.spec("cold")), do=look).json()
+        cold = ask_instance(await yard.ready(yard.spec("cold")), do=look).json()
         reserve = await yard.reserve()
         report = await yard.ready(yard.spec("a"))
-        seen = ask(report, do=look).json()
+        seen = ask_instance(report, do=look).json()
         assert (cold["forked"], seen["forked"]) == (False, True)
         users = {int(one) for one in seen["status"].pop("Uid") + seen["status"].pop("Gid")}
         others = {int(one) for one in cold["status"].pop("Uid") + cold["status"].pop("Gid")}
@@ -369,7 +357,10 @@ answer = {
         two = await yard.ready(yard.spec("b", package_dir=str(several), cpu=2.0))
         url = f"http://127.0.0.1:{two.port}/health"
         wait_for(lambda: httpx.get(url, trust_env=False).json()["workers"] == 2, "both workers")
-        answers = [asyncio.to_thread(ask, two, do="import time; time.sleep(0.2)") for _ in range(2)]
+        answers = [
+            asyncio.to_thread(ask_instance, two, do="import time; time.sleep(0.2)")
+            for _ in range(2)
+        ]
         both = [one.json() for one in await asyncio.gather(*answers)]
         folder = yard.instances / yard.spec("b").instance_id
         assert {one["cwd"] for one in both} == {str(folder / "work"), str(folder / "work-1")}

@@ -17,9 +17,9 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from instance_support import DEADLINE_S, wait_for, write_package
+from instance_support import DEADLINE_S, ask_instance, until_ready, wait_for, write_package
 from modelyard import processes
-from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.domain.instance import InstanceReport, InstanceSpec
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime import groups
 from modelyard.runtime.limits import Limits, take_away
@@ -90,15 +90,7 @@ class Yard:
         )
 
     async def ready(self, spec: InstanceSpec) -> InstanceReport:
-        await self.runtime.start(spec)
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                report = await self.runtime.probe(spec.instance_id)
-                assert report is not None
-                assert report.phase is not Phase.FAILED, report.message
-                if report.phase is Phase.READY:
-                    return report
-                await asyncio.sleep(0.005)
+        return await until_ready(self.runtime, spec)
 
     async def zygote(self, engine: str = "Scikit_Learn") -> ProcessIdentity:
         """The zygote of ``engine``, once it listens."""
@@ -122,10 +114,6 @@ async def yard() -> AsyncIterator[Yard]:
     shutil.rmtree(yard.root)
 
 
-def ask(report: InstanceReport, **body: Any) -> httpx.Response:
-    return httpx.post(f"http://127.0.0.1:{report.port}/", json=body, timeout=30, trust_env=False)
-
-
 def is_forked(report: InstanceReport) -> bool:
     return b"modelyard_instance.zygote" in Path(f"/proc/{report.pid}/cmdline").read_bytes()
 
@@ -136,8 +124,8 @@ async def test_the_first_start_is_plain_and_the_next_is_forked(yard: Yard) -> No
     zygote = await yard.zygote()
     second = await yard.ready(yard.spec("b"))
     assert is_forked(second)
-    assert ask(first).json()["parent"] == first.pid
-    seen = ask(second).json()
+    assert ask_instance(first).json()["parent"] == first.pid
+    seen = ask_instance(second).json()
     spec = yard.spec("b")
     assert seen["pid"] in marked(spec.instance_id)
     assert zygote.pid not in marked(spec.instance_id)
@@ -149,13 +137,13 @@ async def test_the_first_start_is_plain_and_the_next_is_forked(yard: Yard) -> No
 
 
 async def test_nothing_leaks_between_siblings(yard: Yard) -> None:
-    cold = ask(await yard.ready(yard.spec("cold"))).json()
+    cold = ask_instance(await yard.ready(yard.spec("cold"))).json()
     zygote = await yard.zygote()
     specs = [
         yard.spec(name, envs={"SECRET": f"of {name}", "ONLY_" + name: "1"}) for name in ("a", "b")
     ]
     reports = [await yard.ready(spec) for spec in specs]
-    seen = [ask(report).json() for report in reports]
+    seen = [ask_instance(report).json() for report in reports]
     folder = yard.root / "instances"
     for spec, report, one in zip(specs, reports, seen, strict=True):
         assert is_forked(report)
@@ -189,32 +177,32 @@ async def test_nothing_leaks_between_siblings(yard: Yard) -> None:
     os.kill(reports[0].pid, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{first['pid']}").exists(), "the worker to die with its front")
     await end_all(yard.sockets)
-    assert ask(reports[1]).json()["pid"] == second["pid"]
+    assert ask_instance(reports[1]).json()["pid"] == second["pid"]
 
 
 async def test_a_worker_that_dies_is_told_and_replaced_by_another_fork(yard: Yard) -> None:
     await yard.zygote()
     report = await yard.ready(yard.spec("a", request_timeout_s=1.0))
-    before = ask(report).json()
-    lost = ask(report, die=True)
+    before = ask_instance(report).json()
+    lost = ask_instance(report, die=True)
     assert lost.status_code == 500
     assert "SIGABRT" in lost.json()["error_msg"]
     report = await yard.ready(yard.spec("a"))
-    after = ask(report).json()
+    after = ask_instance(report).json()
     assert after["pid"] != before["pid"]
     assert after["parent"] == before["parent"]
     assert after["random"] != before["random"]
 
-    assert ask(report, loop=True).status_code == 504
+    assert ask_instance(report, loop=True).status_code == 504
     wait_for(lambda: not Path(f"/proc/{after['pid']}").exists(), "the end of the looping worker")
     report = await yard.ready(yard.spec("a"))
 
     # Without its nursery the front starts workers plainly.
-    parent = ask(report).json()["parent"]
+    parent = ask_instance(report).json()["parent"]
     os.kill(parent, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{parent}").exists() or _zombie(parent), "its end")
     async with asyncio.timeout(DEADLINE_S):
-        while (answer := ask(report)).status_code != 200:
+        while (answer := ask_instance(report)).status_code != 200:
             await asyncio.sleep(0.02)
     assert answer.json()["parent"] == report.pid
 
@@ -226,7 +214,7 @@ def _zombie(pid: int) -> bool:
 async def test_variables_that_come_too_late_for_a_fork_start_the_worker_plainly(yard: Yard) -> None:
     await yard.zygote()
     report = await yard.ready(yard.spec("a", envs={"OMP_NUM_THREADS": "3"}))
-    seen = ask(report).json()
+    seen = ask_instance(report).json()
     assert is_forked(report)
     assert seen["parent"] == report.pid
     assert seen["environment"]["OMP_NUM_THREADS"] == "3"
@@ -262,10 +250,10 @@ async def test_a_fork_is_shut_in_as_a_plain_start_is(yard: Yard) -> None:
         yard.root / "instances", yard.root / "logs", warm=yard.warm, limits=held
     )
     try:
-        cold = ask(await yard.ready(yard.spec("cold"))).json()
+        cold = ask_instance(await yard.ready(yard.spec("cold"))).json()
         await yard.zygote()
         report = await yard.ready(yard.spec("a", request_timeout_s=20.0))
-        seen = ask(report).json()
+        seen = ask_instance(report).json()
         assert is_forked(report)
         for name in ("uids", "privileges", "threads", "term", "home"):
             assert (seen[name] == cold[name]) is (name != "uids"), name
@@ -278,7 +266,7 @@ async def test_a_fork_is_shut_in_as_a_plain_start_is(yard: Yard) -> None:
         # Another user's process still dies with its front, also while it computes.
         with pytest.raises(httpx.TransportError):
             await asyncio.gather(
-                asyncio.to_thread(ask, report, loop=True), asyncio.to_thread(_kill, report)
+                asyncio.to_thread(ask_instance, report, loop=True), asyncio.to_thread(_kill, report)
             )
         wait_for(lambda: not marked(yard.spec("a").instance_id), "the end of all of it")
     finally:

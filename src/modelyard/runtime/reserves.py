@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -26,9 +25,15 @@ from modelyard import processes
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime import folders, limits
 from modelyard.runtime.limits import Limits
-from modelyard.runtime.warm import PREFIX, WarmStarts, serves, zygotes
-from modelyard_instance.environment import THREADS, base_environment, lend_packages, work_folder
-from modelyard_instance.forks import PLACE
+from modelyard.runtime.warm import (
+    PREFIX,
+    WarmStarts,
+    serves,
+    start_zygote,
+    zygote_environment,
+    zygotes,
+)
+from modelyard_instance.environment import lend_packages, work_folder
 from modelyard_instance.zygote import ENGINES, IDLE_S, UNFIT
 
 MOST = 8
@@ -116,33 +121,17 @@ class Reserves:
         lend_packages(folder, python)
         path.unlink(missing_ok=True)
         environment = self._environment(name, folder, python)
-        self._warm.logs_dir.mkdir(parents=True, exist_ok=True)
-        with (self._warm.logs_dir / f"{path.stem}.log").open("wb") as out:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "modelyard_instance.reserve"),
-                    *("--socket", str(path), "--dir", str(folder), "--python", python),
-                    *("--engine", engine, "--wanted", ",".join(wanted(Path(python)))),
-                ],
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+        arguments = (
+            *("-m", "modelyard_instance.reserve"),
+            *("--socket", str(path), "--dir", str(folder), "--python", python),
+            *("--engine", engine, "--wanted", ",".join(wanted(Path(python)))),
+        )
+        process = start_zygote(arguments, environment, self._warm.logs_dir / f"{path.stem}.log")
         self._started[name] = process, time.monotonic()
 
     def _environment(self, name: str, folder: Path, python: str) -> Mapping[str, str]:
-        environment = base_environment(PLACE, os.environ)
-        environment.update(
-            dict.fromkeys(THREADS, "1"),
-            HOME=str(work_folder(folder, 0)),
-            PYTHONPATH=str(folder / "lib"),
-            PYTHONUNBUFFERED="1",
-            PYTHONDONTWRITEBYTECODE="1",
-            PYTHONIOENCODING="utf-8:backslashreplace",
-        )
+        environment = zygote_environment()
+        environment.update(HOME=str(work_folder(folder, 0)), PYTHONPATH=str(folder / "lib"))
         if self._limits is not None:
             environment.update(self._limits.prepare_reserve(name, folder, python))
         return environment

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import modelyard_instance
@@ -98,32 +98,44 @@ class WarmStarts:
                 self._started[path.name] = self._start(path, engine)
 
     def _start(self, path: Path, engine: str) -> subprocess.Popen[bytes]:
-        environment = base_environment(PLACE, os.environ)
-        environment.update(
-            dict.fromkeys(THREADS, "1"),
-            PYTHONUNBUFFERED="1",
-            PYTHONDONTWRITEBYTECODE="1",
-            PYTHONIOENCODING="utf-8:backslashreplace",
+        return start_zygote(
+            ["-m", "modelyard_instance.zygote", "--socket", str(path), "--engine", engine.lower()],
+            zygote_environment(),
+            self.logs_dir / f"{path.stem}.log",
         )
-        self.logs_dir.mkdir(parents=True, exist_ok=True)
-        with (self.logs_dir / f"{path.stem}.log").open("wb") as out:
-            return subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "modelyard_instance.zygote"),
-                    *("--socket", str(path), "--engine", engine.lower()),
-                ],
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
 
     def socket_of(self, engine: str) -> Path:
         """Where the zygote of ``engine`` listens."""
         name = engine.lower() if engine.lower() in ENGINES else "any"
         return self.sockets_dir / f"{PREFIX}{name}-{self.code}.sock"
+
+
+def zygote_environment() -> dict[str, str]:
+    """What any zygote finds in its environment: one thread, and room for a mark."""
+    return {
+        **base_environment(PLACE, os.environ),
+        **dict.fromkeys(THREADS, "1"),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+    }
+
+
+def start_zygote(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Start our interpreter, detached, what it says to ``log``. Raises ``OSError``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
 
 
 def zygotes(sockets_dir: Path) -> list[ProcessIdentity]:

@@ -16,7 +16,7 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -74,10 +74,41 @@ def take_mark(instance_id: str) -> None:
         raise OSError("the mark does not show in /proc")
 
 
+read_early: set[str] = set()
+"""The variables that somebody asked for while this process, or who forked it, imported."""
+
+_set_early: set[str] = set()
+
+
+@contextlib.contextmanager
+def watched_environment() -> Iterator[None]:
+    """Within the block, note which variables are read, also absent ones, and which are set.
+
+    Only through ``os.environ``; what libraries read by themselves is in ``nursery.too_late``.
+    """
+    kind = type(os.environ)
+
+    class Watched(kind):  # type: ignore[misc, valid-type]
+        def __getitem__(self, name: str) -> str:
+            read_early.add(name)
+            return str(super().__getitem__(name))
+
+    before = dict(os.environ)
+    os.environ.__class__ = Watched
+    try:
+        yield
+    finally:
+        os.environ.__class__ = kind
+        _set_early.update(name for name, text in os.environ.items() if before.get(name) != text)
+
+
 def set_environment(environment: Mapping[str, str]) -> None:
-    """Have exactly ``environment``; the mark stays where it lies, it is the same by now."""
+    """Have ``environment``, and what was set by what has been imported already.
+
+    The mark stays where it lies, it is the same by now.
+    """
     for name in list(os.environ):
-        if name not in environment:
+        if name not in environment and name not in _set_early:
             del os.environ[name]
     for name, value in environment.items():
         if os.environ.get(name) != value:

@@ -59,7 +59,7 @@ class Launcher:
     def __init__(self, spec: Spec, folder: Path, forks: Nursery | None = None) -> None:
         self.folder = folder
         self._spec = spec
-        self._nursery = forks if nursery.suits(spec.envs) else None
+        self._nursery = None if nursery.too_late(spec.envs) else forks
 
     def launch(self, number: int, channel: int, output: int, cpu: float) -> Child:
         """Start worker ``number`` with ``cpu`` cores; raises ``OSError`` when there is no way to.
@@ -80,6 +80,7 @@ class Launcher:
                 "number": number,
                 "environment": environment,
                 "threads": max(1, int(cpu)),
+                "envs": list(self._spec.envs),
             }
             try:
                 return self._nursery.spawn(order, channel, output)

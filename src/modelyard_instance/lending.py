@@ -54,7 +54,7 @@ class ForeignNursery(nursery.Nursery):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             sock.connect(path)
             sock.send(json.dumps({"id": instance_id}).encode())
-            with _Pinned(sock) as found:
+            with _Pinned(sock, time.monotonic() + nursery.PATIENCE_S) as found:
                 found.take_in(plan or Confinement())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         except (OSError, ValueError):
@@ -71,6 +71,7 @@ class ForeignNursery(nursery.Nursery):
         with ours, theirs, contextlib.ExitStack() as stack:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             mounts = self._mounts(int(str(order["number"])), stack)
+            _set_deadline(self._sock, deadline)
             told = {**order, "plan": self._told, "given": list(mounts)}
             socket.send_fds(
                 self._sock,
@@ -78,27 +79,26 @@ class ForeignNursery(nursery.Nursery):
                 [channel, output, theirs.fileno(), *mounts.values()],
             )
             theirs.close()
-            ours.settimeout(max(0.01, deadline - time.monotonic()))
-            worker = stack.enter_context(_Pinned(ours))
+            worker = stack.enter_context(_Pinned(ours, deadline))
             try:
                 worker.take_in(self._plan, become=self._plan.uid)
                 ours.send(GO)
-                ours.settimeout(max(0.01, deadline - time.monotonic()))
+                _set_deadline(ours, deadline)
                 word = ours.recv(_LONGEST_WORD)
                 if word != IN:
                     raise OSError(word.decode(errors="replace") or "it has ended")
+                return ForeignChild(self, worker.pid, worker.pidfd(), self._plan)
             except OSError:
                 worker.kill()
                 raise
-            return ForeignChild(self, worker.pid, worker.pidfd(), self._plan.uid)
 
     def status_of(self, pid: int) -> int:
         """As ``Nursery.status_of``, by its word; -9 for one that does not answer."""
         if self._deaf:
             return -signal.SIGKILL
         try:
-            self._sock.send(json.dumps({"wait": pid}).encode())
-            return self._answer()
+            self._sock.settimeout(nursery.PATIENCE_S)
+            return self._ask({"wait": pid})
         except OSError:
             self._deaf = True
             return -signal.SIGKILL
@@ -126,11 +126,11 @@ class ForeignNursery(nursery.Nursery):
 class ForeignChild(nursery.Child):
     """A worker that a stranger is to reap (``launcher.Child``): killed by its descriptor only."""
 
-    def __init__(self, parent: ForeignNursery, pid: int, pidfd: int, uid: int) -> None:
+    def __init__(self, parent: ForeignNursery, pid: int, pidfd: int, plan: Confinement) -> None:
         super().__init__(parent, pid)
         self._pidfd = pidfd
         weakref.finalize(self, os.close, pidfd)
-        self._uid = uid
+        self._plan = plan
 
     def pidfd(self) -> int:
         return os.dup(self._pidfd)
@@ -138,24 +138,25 @@ class ForeignChild(nursery.Child):
     def kill(self) -> None:
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        if not self._uid:
+        if not self._plan.uid:
             # The platform's own user has no rights that whoever runs there has not.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            super().kill()
             return
-        for entry in os.scandir("/proc"):
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError, ValueError):
-                    self._kill_if_left(int(entry.name))
+        # With users there are control groups, and all that the worker has left is in them.
+        for group in self._plan.groups[:1]:
+            with contextlib.suppress(OSError, ValueError):
+                for pid in (Path(group) / "cgroup.procs").read_text().split():
+                    with contextlib.suppress(OSError):
+                        self._kill_if_left(int(pid))
 
     def _kill_if_left(self, pid: int) -> None:
-        """End the process if it is of the worker's group and user."""
+        """End the process if it is of the worker's process group and user."""
         pidfd = os.pidfd_open(pid)
         try:
             # The name may hold anything; what follows its bracket are numbers.
             status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
             group, owner = int(status.rpartition(")")[2].split()[2]), Path(f"/proc/{pid}").stat()
-            if group == self.pid and owner.st_uid == self._uid:
+            if group == self.pid and owner.st_uid == self._plan.uid:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         finally:
             os.close(pidfd)
@@ -164,10 +165,12 @@ class ForeignChild(nursery.Child):
 class _Pinned:
     """The process that speaks at the other end of ``sock``, for as long as the block lasts.
 
-    ``sock`` passes credentials. Raises ``OSError`` when nobody says that he is there, and lives.
+    ``sock`` passes credentials. Raises ``OSError`` when nobody says until ``deadline``, by the
+    monotonic clock, that he is there, and lives.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        _set_deadline(sock, deadline)
         self.pid, word = _heard(sock)
         if word != HERE:
             raise OSError(word.decode(errors="replace") or "it has ended")
@@ -179,6 +182,7 @@ class _Pinned:
             self._stack.callback(os.close, self._folder)
             nonce = os.urandom(NONCE)
             sock.send(nonce)
+            _set_deadline(sock, deadline)
             # Whoever has the pid when it speaks again is who has had it since.
             if _heard(sock) != (self.pid, nonce) or not self._lives():
                 raise OSError("it is not who it was")
@@ -211,7 +215,13 @@ class _Pinned:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _lives(self) -> bool:
-        return not select.select([self._pidfd], [], [], 0)[0]
+        end = select.poll()
+        end.register(self._pidfd, select.POLLIN)
+        return not end.poll(0)
+
+
+def _set_deadline(sock: socket.socket, deadline: float) -> None:
+    sock.settimeout(max(0.001, deadline - time.monotonic()))
 
 
 def _heard(sock: socket.socket) -> tuple[int, bytes]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +32,7 @@ PATIENCE_S = 2.0
 # A channel, an output, and whatever else a worker is given.
 _MOST_DESCRIPTORS = 16
 # Less an errno; no signal has such a number.
-_NO_FORK = -1000
+_NO_FORK, _MOST_ERRORS = -1000, 4096
 # Read by libraries while they are loaded, which has been done; such a worker starts anew.
 _TOO_LATE = (
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "VECLIB_"),
@@ -39,9 +41,9 @@ _TOO_LATE = (
 )
 
 
-def suits(envs: Mapping[str, str]) -> bool:
-    """Whether a service's variables still reach whom they are meant for in a fork. Pure."""
-    return not any(name.startswith(_TOO_LATE) for name in envs)
+def too_late(envs: Iterable[str]) -> list[str]:
+    """Which of a service's variables would not reach whom they are meant for in a fork."""
+    return [one for one in envs if one.startswith(_TOO_LATE) or one in forks.read_early]
 
 
 Work = Callable[[dict[str, object], int, tuple[int, ...]], int]
@@ -74,6 +76,7 @@ class Nursery:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._asked = 0
 
     @classmethod
     def fork(cls) -> Nursery | None:
@@ -96,24 +99,30 @@ class Nursery:
 
         Raises ``OSError``.
         """
-        socket.send_fds(self._sock, [json.dumps({"spawn": order}).encode()], [channel, output])
-        return Child(self, self._answer())
+        # Past it, the front has started another one at the same channel.
+        until = time.monotonic() + PATIENCE_S
+        return Child(self, self._ask({"spawn": order, "until": until}, channel, output))
 
     def status_of(self, pid: int) -> int:
         """See ``Child.wait``; -9 when the nursery is gone, since its workers are killed then."""
         try:
-            self._sock.send(json.dumps({"wait": pid}).encode())
-            return self._answer()
+            return self._ask({"wait": pid})
         except OSError:
             return -9
 
-    def _answer(self) -> int:
-        told = self._sock.recv(ROOM)
-        try:
-            number = int(told)
-        except ValueError as error:
-            raise OSError("the nursery is gone") from error
-        if number < _NO_FORK:
+    def _ask(self, order: dict[str, object], *descriptors: int) -> int:
+        """The answer to ``order``, and not to one that came too late. Raises ``OSError``."""
+        self._asked += 1
+        message = json.dumps({**order, "count": self._asked}).encode()
+        socket.send_fds(self._sock, [message], descriptors)
+        count, number = 0, 0
+        while count != self._asked:
+            told = self._sock.recv(ROOM).split()
+            try:
+                count, number = map(int, told)
+            except ValueError as error:
+                raise OSError("the nursery is gone") from error
+        if number in range(_NO_FORK - _MOST_ERRORS, _NO_FORK):
             raise OSError(_NO_FORK - number, os.strerror(_NO_FORK - number))
         return number
 
@@ -130,7 +139,7 @@ def serve(sock: socket.socket, work: Work, *, tells: bool) -> int:
         order = json.loads(message)
         if "wait" in order:
             _, status = os.waitpid(order["wait"], 0)
-            sock.send(b"%d" % os.waitstatus_to_exitcode(status))
+            sock.send(b"%d %d" % (order["count"], os.waitstatus_to_exitcode(status)))
             continue
         parent = os.getpid()
         try:
@@ -138,11 +147,13 @@ def serve(sock: socket.socket, work: Work, *, tells: bool) -> int:
         except OSError as error:
             pid = _NO_FORK - (error.errno or 0)
         if pid == 0:
+            if order.get("until", math.inf) < time.monotonic():
+                os._exit(1)
             forks.run_and_end(partial(work, order["spawn"], parent, tuple(descriptors)))
         for descriptor in descriptors:
             os.close(descriptor)
         if tells:
-            sock.send(b"%d" % pid)
+            sock.send(b"%d %d" % (order["count"], pid))
 
 
 def _work(order: dict[str, object], parent: int, descriptors: tuple[int, ...]) -> int:

@@ -79,7 +79,7 @@ class WorkerProcess:
         read_end, write_end = os.pipe()
         try:
             child = launcher.launch(number, theirs.fileno(), write_end, cpu)
-        except OSError:
+        except BaseException:
             ours.close()
             os.close(read_end)
             raise
@@ -87,9 +87,16 @@ class WorkerProcess:
             theirs.close()
             os.close(write_end)
         ours.setblocking(False)
-        transport, frames = await loop.create_unix_connection(lambda: _Frames(on_frames), sock=ours)
-        pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), os.fdopen(read_end, "rb", 0))
-        return cls(child, transport, pump, frames, memory)
+        pipe = os.fdopen(read_end, "rb", 0)
+        try:
+            transport, frames = await loop.create_unix_connection(
+                lambda: _Frames(on_frames), sock=ours
+            )
+            pump, _ = await loop.connect_read_pipe(lambda: LogPump(log), pipe)
+            return cls(child, transport, pump, frames, memory)
+        except BaseException:
+            child.kill()
+            raise
 
     def send(self, *frames: tuple[bytes, bytes]) -> None:
         """Send frames in one write: the worker finds all of them, and takes them as one batch."""

@@ -69,13 +69,12 @@ def main() -> int:
             importlib.import_module(f"modelyard_instance.{module}")
     # They repair what is imported after them.
     shims.install()
-    for module in (
-        *ENGINES.get(arguments.engine, ()),
-        *modules_of(arguments.wanted.split(",")),
-    ):
-        # What cannot be imported here will tell its package why.
-        with contextlib.suppress(Exception, SystemExit):
-            importlib.import_module(module)
+    wanted = modules_of(arguments.wanted.split(","))
+    with forks.watched_environment():
+        for module in (*ENGINES.get(arguments.engine, ()), *wanted):
+            # What cannot be imported here will tell its package why.
+            with contextlib.suppress(Exception, SystemExit):
+                importlib.import_module(module)
     if not forks.single_threaded():
         return UNFIT
     gc.collect()
@@ -174,7 +173,11 @@ def _work(order: dict[str, object], parent: int, descriptors: tuple[int, ...]) -
     plan = parse_confinement(str(order["plan"]).encode()) if order["plan"] else None
     work = work_folder(Path(str(order["dir"])), int(str(order["number"])))
     front = socket.socket(fileno=gate)
+    envs = order["envs"]
+    assert isinstance(envs, list)
     try:
+        if late := nursery.too_late(envs):
+            raise OSError(f"read at import: {', '.join(late)}")
         _enter(plan, work, given, front)
     except OSError as error:
         # The front starts another one, anew; this one has told its package nothing.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import NoReturn
 from modelyard_instance.confine import Confinement, enter, enter_given, read_confinement
 
 FORKED = "forked"
+
+_ANSWERS_WITHIN_S = 10.0
 
 
 def main() -> NoReturn:
@@ -42,22 +45,27 @@ def may_be_forked(uid: int) -> bool:
 
     place = "/home"
     ours, theirs = socket.socketpair()
-    mount = -1
+    ours.settimeout(_ANSWERS_WITHIN_S)
+    pid = 0
     try:
         mount = namespaces.detached("/", writable=False)
         pid = os.fork()
         if pid == 0:
+            ours.close()
             os._exit(_forked(uid, place, mount, theirs))
         theirs.close()
-        if ours.recv(1):
-            process = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY)
-            namespaces.map_user(process, uid)
-            ours.send(b"g")
-        return os.waitpid(pid, 0)[1] == 0
+        ours.recv(1)
+        process = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY)
+        namespaces.map_user(process, uid)
+        ours.send(b"g")
+        return ours.recv(1) == b"y"
     except OSError:
         return False
     finally:
         ours.close()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _forked(uid: int, place: str, mount: int, front: socket.socket) -> int:
@@ -72,7 +80,9 @@ def _forked(uid: int, place: str, mount: int, front: socket.socket) -> int:
         if front.recv(1):
             plan = Confinement(uid=uid, hidden=(place,), shown=(f"{place}/given",))
             enter_given(plan, None, {f"{place}/given": mount})
-            return 0 if Path(place, "given", "proc").is_dir() else 1
+            if Path(place, "given", "proc").is_dir():
+                front.send(b"y")
+                return 0
     except OSError:
         pass
     return 1

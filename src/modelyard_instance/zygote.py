@@ -63,9 +63,10 @@ def main() -> int:
         importlib.import_module(f"modelyard_instance.{module}")
     # They repair what is imported after them.
     shims.install()
-    for module in ENGINES.get(arguments.engine, ()):
-        with contextlib.suppress(Exception):
-            importlib.import_module(module)
+    with forks.watched_environment():
+        for module in ENGINES.get(arguments.engine, ()):
+            with contextlib.suppress(Exception):
+                importlib.import_module(module)
     if not forks.single_threaded():
         print(f"imports have started threads ({forks.threads()}): no warm starts", file=sys.stderr)
         return UNFIT

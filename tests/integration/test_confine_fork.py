@@ -6,15 +6,18 @@ import ctypes
 import errno
 import json
 import os
+import signal
+import socket
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelyard.runtime.users import missing_capabilities
+from modelyard.runtime.users import holders, in_use, missing_capabilities
 from modelyard_instance.confine import Confinement, enter
-from modelyard_instance.namespaces import never_enter_another
+from modelyard_instance.namespaces import map_user, never_enter_another, new_user_namespace
 from modelyard_instance.view import prctl
 
 UID = 64_321
@@ -50,6 +53,34 @@ def forked(plan: Confinement, work: Path) -> dict[str, Any]:
     os.waitpid(child, 0)
     found: dict[str, Any] = json.loads(told)
     return found
+
+
+def test_who_can_still_become_a_user_is_found() -> None:
+    """A namespace outlives the instance that it was made for, by whoever stays in it."""
+    missing = missing_capabilities(Path("/proc/self/status").read_text())
+    if os.geteuid() != 0 or missing:
+        pytest.skip(f"NOT ROOT, OR A ROOT WITHOUT {missing}: no users of their own are tested")
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        try:
+            enter(Confinement(uid=UID))
+            new_user_namespace()
+            theirs.send(b"here")
+            time.sleep(600)
+        finally:
+            os._exit(0)
+    try:
+        assert ours.recv(4) == b"here"
+        folder = os.open(f"/proc/{child}", os.O_RDONLY)
+        map_user(folder, UID + 1)
+        os.close(folder)
+        assert {UID, UID + 1} <= in_use()
+        assert child in holders(UID + 1)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert UID + 1 not in in_use()
 
 
 def test_nobody_enters_the_namespaces_of_another_any_more() -> None:

@@ -107,7 +107,8 @@ async def test_what_was_lost_is_told_from_what_was_not(tmp_path: Path) -> None:
         assert (found[VersionKey("m1")].errors, found[VersionKey("m1")].lost) == (1, 0)
         assert (found[VersionKey("m2")].errors, found[VersionKey("m2")].lost) == (1, 1)
         assert (found[VersionKey("m3")].errors, found[VersionKey("m3")].lost) == (1, 1)
-        assert found[VersionKey("m3")].longest_ms >= 200
+        # Envoy's clock and its timer are not one.
+        assert found[VersionKey("m3")].longest_ms >= 150
         assert found[VersionKey("")].lost == 1
         m4 = found[VersionKey("m4")]
         assert (m4.requests, m4.errors, m4.lost, m4.resets) == (4, 0, 0, 0)

@@ -70,8 +70,8 @@ def present(sock: socket.socket) -> None:
     sock.send(sock.recv(NONCE))
 
 
-def nursery_of(worker: Role) -> Role:
-    """One that forks ``worker`` with the gate for each order, and then only waits."""
+def nursery_of(worker: Role, answer: bytes = b"") -> Role:
+    """One that forks ``worker`` with the gate for each order; asked for its end, it answers so."""
 
     def role(sock: socket.socket) -> None:
         present(sock)
@@ -80,7 +80,7 @@ def nursery_of(worker: Role) -> Role:
             if not message:
                 return
             if b"wait" in message:
-                sock.send(b"nonsense")
+                sock.send(answer)
                 continue
             if os.fork() == 0:
                 with socket.socket(fileno=descriptors[2]) as gate:
@@ -130,14 +130,17 @@ def test_who_does_not_give_the_word_back_is_not_moved(folder: Path, answer: byte
     assert moved(folder) == ""
 
 
-def test_a_worker_is_let_in_and_its_end_is_seen(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "answer", [b"nonsense", b"2 -99999999999999999999", b"9 0", b"2 -1001", b"2 3 4"]
+)
+def test_a_worker_is_let_in_and_its_end_is_seen(folder: Path, answer: bytes) -> None:
     def worker(gate: socket.socket) -> None:
         present(gate)
         assert gate.recv(100) == GO
         gate.send(IN)
         time.sleep(60)
 
-    with stranger(folder / "s", nursery_of(worker)) as pid:
+    with stranger(folder / "s", nursery_of(worker, answer)) as pid:
         nursery = reach(folder)
         assert nursery is not None
         assert moved(folder) == str(pid)
@@ -151,14 +154,15 @@ def test_a_worker_is_let_in_and_its_end_is_seen(folder: Path) -> None:
         # The number of a process that is no more may be anybody's: nobody is killed by it.
         other = subprocess.Popen(["sleep", "60"], start_new_session=True)
         try:
+            (folder / "group" / "cgroup.procs").write_text(str(other.pid))
             child.pid = other.pid
-            child._uid = 1
+            child._plan = Confinement(uid=1, groups=(str(folder / "group"),))
             child.kill()
             assert other.poll() is None
         finally:
             other.kill()
             other.wait()
-        # It is no number that the nursery answers; from now on it is not asked any more.
+        # Whatever the nursery answers, it is a status; if not, it is not asked any more.
         assert child.wait() == -signal.SIGKILL
         with pytest.raises(OSError, match="does not answer"):
             spawn(nursery)

@@ -136,9 +136,9 @@ async def zygote(tmp_path: Path) -> AsyncIterator[WarmStarts]:
     """What forks instances, once it can. Names of sockets have to be short."""
     sockets = Path(tempfile.mkdtemp(prefix="limits-"))
     warm = WarmStarts(sockets, tmp_path)
-    warm.prepare("")
+    warm.prepare("MindSpore")
     async with asyncio.timeout(DEADLINE_S):
-        while not warm.socket_of("").exists():
+        while not warm.socket_of("MindSpore").exists():
             await asyncio.sleep(0.01)
     yield warm
     await end_all(sockets)

@@ -210,7 +210,9 @@ async def test_the_first_worker_starts_plainly_and_the_next_is_forked(yard: Yard
         assert one["python"] == cold["python"] == str(yard.python)
         for name in ("tasks", "argv", "status", "limits"):
             assert one[name] == cold[name], name
-        assert set(one["environment"]) == {*cold["environment"], "SECRET"}
+        # Beside what the imports of the engine have set.
+        known = {*cold["environment"], "SECRET"}
+        assert {name for name in one["environment"] if not name.startswith("KMP_")} == known
         assert one["environment"]["SECRET"] == spec.envs["SECRET"]
         assert one["cwd"] == str(yard.instances / spec.instance_id / "work")
         assert one["group"] == one["pid"]
@@ -308,6 +310,19 @@ async def test_nobody_is_taken_for_a_worker_on_the_word_of_what_was_imported(yar
     finally:
         other.kill()
         await other.wait()
+
+
+async def test_variables_that_were_read_at_import_start_the_worker_plainly(yard: Yard) -> None:
+    source = 'import os\nos.environ.get("READ_EARLY")\nos.environ["SET_EARLY"] = "1"'
+    install(yard.python, "reader", source)
+    await yard.ready(yard.spec("cold"))
+    await yard.reserve()
+    one = ask_instance(await yard.ready(yard.spec("a", envs={"OTHER": "1"}))).json()
+    assert one["forked"]
+    assert one["environment"]["SET_EARLY"] == one["environment"]["OTHER"] == "1"
+    two = ask_instance(await yard.ready(yard.spec("b", envs={"READ_EARLY": "1"}))).json()
+    assert not two["forked"]
+    assert two["environment"]["READ_EARLY"] == "1"
 
 
 @AS_ROOT

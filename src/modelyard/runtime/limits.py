@@ -205,7 +205,8 @@ class Limits:
         write_private(folder / confine.NAME, plan.document())
         quota = Quota(_RESERVE_CPU, _RESERVE_MEMORY_MB, self._pids)
         groups.make(parents, self._kind, quota)
-        return {"TMPDIR": "/tmp"} if uid else {}  # noqa: S108
+        # What is found by these while it is imported has to be in place for every worker.
+        return {"TMPDIR": "/tmp", "HOME": "/home/work"} if uid else {}  # noqa: S108
 
     def release(self, instance_id: str) -> None:
         """The instance is no more: its user may be another's."""
@@ -293,8 +294,7 @@ def end(folder: Path) -> None:
     if plan is None:
         return
     groups.end(Path(one) for one in plan.groups)
-    if plan.uid and not plan.groups:
-        # Groups have all of them, and are looked up sooner.
+    if plan.uid:
         _end_user(plan.uid)
 
 
@@ -333,9 +333,9 @@ def _plan_in(folder: Path) -> Confinement | None:
 
 
 def _end_user(uid: int) -> None:
-    """SIGKILL the user's processes, also those forked while we look."""
+    """SIGKILL the user's processes, also those forked while we look, and who could become it."""
     for _ in range(_ROUNDS):
-        pids = [pid for pid, owner in users.owners() if owner == uid]
+        pids = list(users.holders(uid))
         if not pids:
             return
         for pid in pids:

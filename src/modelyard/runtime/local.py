@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from modelyard import processes
 from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity
@@ -22,6 +24,8 @@ from modelyard.runtime.warm import WarmStarts
 from modelyard.steps import Step, reached
 from modelyard_instance import lending
 from modelyard_instance.environment import base_environment
+
+log = structlog.get_logger(__name__)
 
 PROBE_TIMEOUT_S = 2.0
 _GONE_TIMEOUT_S = 5.0
@@ -96,7 +100,6 @@ class LocalRuntime:
             folder = folders.create(self._instances_dir, log_file, spec)
             reached(Step.INSTANCE_FOLDER)
             known = self._known[spec.instance_id] = _Known(folder)
-            self._keep_tidy()
             # Threads end, so nothing here may rely on PDEATHSIG; the front sets none for itself.
             process = await asyncio.to_thread(self._launch, spec, folder)
             self._watch(known, process)
@@ -166,7 +169,7 @@ class LocalRuntime:
         return "" if path is None else logfiles.tail(path, lines)
 
     def _keep_tidy(self) -> None:
-        """End zygotes of environments that are wanted no more, from the first start on."""
+        """End zygotes of environments that are wanted no more, also an earlier runtime's."""
         if self._reserves is not None and self._tidying is None:
             self._tidying = asyncio.create_task(_tidy(self._reserves), name="reserves")
 
@@ -178,6 +181,7 @@ class LocalRuntime:
         if self._adopted:
             return
         self._adopted = True
+        self._keep_tidy()
         folders.forget_unfinished(self._instances_dir)
         for folder in folders.scan(self._instances_dir):
             known = self._known[folder.instance_id] = _Known(folder)
@@ -280,7 +284,10 @@ class LocalRuntime:
 async def _tidy(reserves: Reserves) -> None:
     while True:
         await asyncio.sleep(PERIOD_S)
-        await asyncio.to_thread(reserves.tidy)
+        try:
+            await asyncio.to_thread(reserves.tidy)
+        except OSError as error:
+            log.warning("what is left of warm starts was not cleared up", reason=str(error))
 
 
 def _unwatch(known: _Known) -> None:

@@ -132,6 +132,7 @@ class Reserves:
     def _environment(self, name: str, folder: Path, python: str) -> Mapping[str, str]:
         environment = zygote_environment()
         environment.update(HOME=str(work_folder(folder, 0)), PYTHONPATH=str(folder / "lib"))
+        environment["PATH"] = f"{Path(python).parent}{os.pathsep}{environment['PATH']}"
         if self._limits is not None:
             environment.update(self._limits.prepare_reserve(name, folder, python))
         return environment

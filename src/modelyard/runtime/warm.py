@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -105,8 +106,10 @@ class WarmStarts:
         )
 
     def socket_of(self, engine: str) -> Path:
-        """Where the zygote of ``engine`` listens."""
-        name = engine.lower() if engine.lower() in ENGINES else "any"
+        """Where the zygote of ``engine`` listens; one for all that are not installed."""
+        modules = ENGINES.get(engine.lower(), ())
+        there = modules and importlib.util.find_spec(modules[-1].partition(".")[0])
+        name = engine.lower() if there else "any"
         return self.sockets_dir / f"{PREFIX}{name}-{self.code}.sock"
 
 

@@ -13,6 +13,7 @@ from modelyard.runtime.users import (
     in_use,
     interpreter_folders,
     let_others_read,
+    mapped,
     missing_capabilities,
     owners,
     pick,
@@ -100,3 +101,16 @@ def test_a_package_becomes_readable_and_nothing_is_followed(tmp_path: Path) -> N
     assert script.stat().st_mode & 0o777 == 0o700, "what is done is not done again"
     with pytest.raises(FileNotFoundError):
         let_others_read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("         0          0 4294967295\n", set()),
+        ("     60001      60001          1\n", {60001}),
+        ("0 1000 1\n1 100000 65536\n7 9 1\n", {1000, 9}),
+        ("", set()),
+    ],
+)
+def test_whom_a_process_can_become_stands_in_its_map(text: str, found: set[int]) -> None:
+    assert mapped(text) == found

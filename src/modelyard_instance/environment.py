@@ -28,6 +28,9 @@ _INHERITED = (
     "NVIDIA_VISIBLE_DEVICES",
     "ASCEND_RT_VISIBLE_DEVICES",
 )
+LIBRARY = "lib"
+"""In the folder of an instance with an interpreter of its own: what a worker imports of ours."""
+
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -84,7 +87,7 @@ def worker_environment(
     environment.update({str(name): str(value) for name, value in spec.envs.items()})
     if spec.python:
         # First, also where the service has a PYTHONPATH: without it there is no worker.
-        paths = (str(folder / "lib"), environment.get("PYTHONPATH", ""))
+        paths = (str(folder / LIBRARY), environment.get("PYTHONPATH", ""))
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment[MARK] = spec.instance_id
     return environment
@@ -97,7 +100,7 @@ def lend_packages(folder: Path, python: str = "") -> None:
     an interpreter. ``orjson`` is lent to the environment of ``python``, one of our own version,
     unless it has its own: it needs nothing else, and JSON is what a worker has to do most.
     """
-    library = folder / "lib"
+    library = folder / LIBRARY
     library.mkdir(exist_ok=True)
     # The worker may be another user; who gets this far is the instance's folder's business.
     library.chmod(0o755)

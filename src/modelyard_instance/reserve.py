@@ -42,7 +42,7 @@ from modelyard_instance.confine import (
     parse_confinement,
     read_confinement,
 )
-from modelyard_instance.environment import work_folder
+from modelyard_instance.environment import LIBRARY, work_folder
 from modelyard_instance.lending import GO, HERE, IN, NONCE
 from modelyard_instance.zygote import ENGINES, IDLE_S, OURS, UNFIT
 
@@ -185,7 +185,7 @@ def _work(order: dict[str, object], parent: int, descriptors: tuple[int, ...]) -
             front.send(str(error).encode())
         return 1
     front.send(IN)
-    _import_from(str(work.parent / "lib"))
+    _import_from(str(work.parent / LIBRARY))
     return nursery.become(order, parent, channel, output)
 
 

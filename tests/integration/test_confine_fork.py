@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.runtime.users import holders, in_use, missing_capabilities
+from modelyard.runtime.users import holders, in_use, lent, missing_capabilities
 from modelyard_instance.confine import Confinement, enter
 from modelyard_instance.namespaces import map_user, never_enter_another, new_user_namespace
 from modelyard_instance.view import prctl
@@ -75,12 +75,13 @@ def test_who_can_still_become_a_user_is_found() -> None:
         folder = os.open(f"/proc/{child}", os.O_RDONLY)
         map_user(folder, UID + 1)
         os.close(folder)
-        assert {UID, UID + 1} <= in_use()
+        assert UID in in_use()
+        assert UID + 1 in lent()
         assert child in holders(UID + 1)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    assert UID + 1 not in in_use()
+    assert UID + 1 not in lent()
 
 
 def test_nobody_enters_the_namespaces_of_another_any_more() -> None:

@@ -30,6 +30,7 @@ from modelyard.runtime.cgroups import CONTROLLERS, Kind, Quota
 from modelyard.runtime.folders import InstanceFolder, reserves_dir
 from modelyard_instance import confine
 from modelyard_instance.confine import Confinement
+from modelyard_instance.environment import LIBRARY
 from modelyard_instance.trial import FORKED
 
 RECORD = "limits.json"
@@ -114,6 +115,8 @@ class Limits:
         self._parents: tuple[Path, ...] = ()
         self._has_users = False
         self._may_fork = False
+        # Those whom foreign code may have kept the right to become.
+        self._lent: set[int] = set()
         self._lock = threading.Lock()
         self._taken: dict[str, int] = {}
 
@@ -145,6 +148,7 @@ class Limits:
             tuple(warnings),
         )
         write_private(self._run_dir / RECORD, json.dumps(asdict(found)).encode())
+        self._lent = users.lent()
         self._sweep({*former, *found.parents})
         return found
 
@@ -165,6 +169,8 @@ class Limits:
             open_files=OPEN_FILES if self._on else 0,
         )
         if uid:
+            if spec.python:
+                self._lent.add(uid)
             plan = self._with_view(plan, spec, folder.path, python)
             _give_scratch(folder.path)
             os.chown(folder.path / "spec.json", -1, uid)
@@ -195,7 +201,7 @@ class Limits:
             open_files=OPEN_FILES if self._on else 0,
         )
         if uid:
-            shown = [folder / "lib", *users.interpreter_folders(Path(python))]
+            shown = [folder / LIBRARY, *users.interpreter_folders(Path(python))]
             plan = replace(plan, scratch=str(folder / "tmp"))
             plan = _shown(plan, self._home, [*shown, *_program_folders(sys.executable)])
             _give_scratch(folder)
@@ -219,6 +225,9 @@ class Limits:
                 return self._taken[instance_id]
             taken = {*self._taken.values(), *users.in_use()}
             uid = users.pick(instance_id, self._ids, taken)
+            if uid in self._lent:
+                self._lent &= users.lent()
+                uid = users.pick(instance_id, self._ids, taken | self._lent)
             if uid is None:
                 raise OSError(
                     f"all {len(self._ids)} user ids of MODELYARD_INSTANCE_UIDS are taken; widen it"
@@ -232,7 +241,7 @@ class Limits:
         shown = [
             Path(spec.package_dir),
             folder / "spec.json",
-            folder / "lib",
+            folder / LIBRARY,
             *_program_folders(python),
             *(users.interpreter_folders(Path(spec.python)) if spec.python else ()),
         ]
@@ -294,7 +303,8 @@ def end(folder: Path) -> None:
     if plan is None:
         return
     groups.end(Path(one) for one in plan.groups)
-    if plan.uid:
+    if plan.uid and (not plan.groups or (folder / LIBRARY).exists()):
+        # Who forks workers in an environment of their own may have kept one out of the groups.
         _end_user(plan.uid)
 
 

@@ -33,7 +33,7 @@ from modelyard.runtime.warm import (
     zygote_environment,
     zygotes,
 )
-from modelyard_instance.environment import lend_packages, work_folder
+from modelyard_instance.environment import LIBRARY, lend_packages, work_folder
 from modelyard_instance.zygote import ENGINES, IDLE_S, UNFIT
 
 MOST = 8
@@ -131,7 +131,7 @@ class Reserves:
 
     def _environment(self, name: str, folder: Path, python: str) -> Mapping[str, str]:
         environment = zygote_environment()
-        environment.update(HOME=str(work_folder(folder, 0)), PYTHONPATH=str(folder / "lib"))
+        environment.update(HOME=str(work_folder(folder, 0)), PYTHONPATH=str(folder / LIBRARY))
         environment["PATH"] = f"{Path(python).parent}{os.pathsep}{environment['PATH']}"
         if self._limits is not None:
             environment.update(self._limits.prepare_reserve(name, folder, python))

@@ -43,6 +43,22 @@ def wait_for(condition: Callable[[], Any], what: str, deadline_s: float = DEADLI
         time.sleep(0.01)
 
 
+def instance_spec(name: str, root: Path, package: Path, **more: Any) -> InstanceSpec:
+    """An instance of ``package`` whose id nobody else has, in the home ``root``."""
+    fields: dict[str, Any] = {
+        "instance_id": f"{name}-{os.getpid()}-{root.name}",
+        "service_id": "service",
+        "project_id": "project",
+        "model_id": "model",
+        "model_name": "telltale",
+        "model_version": "0.0.1",
+        "model_type": "Scikit_Learn",
+        "package_dir": str(package),
+        **more,
+    }
+    return InstanceSpec(**fields)
+
+
 async def until_ready(runtime: LocalRuntime, spec: InstanceSpec) -> InstanceReport:
     """Start the instance; what is told of it once it is ready."""
     await runtime.start(spec)

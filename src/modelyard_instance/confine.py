@@ -182,9 +182,7 @@ def _enter_linux(
             # Counts the user's processes, so only a user of the instance's own may have it.
             _limit(resource.RLIMIT_NPROC, confinement.processes)
         if given is None:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
+            namespaces.set_user(uid)
         else:
             namespaces.give_up_rights()
         # A process that changes its user may not read what /proc has of itself, /dev/stdout for

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from modelyard_instance import lending, nursery
+from modelyard_instance import nursery
 from modelyard_instance.apis import SCRIPT, BadConfig, apis_of, read_config
 from modelyard_instance.app import App
 from modelyard_instance.http import Connection
@@ -57,6 +57,9 @@ def _forks(spec: Spec, folder: Path) -> Nursery | None:
     While there is nothing yet that a fork must not have.
     """
     if spec.python:
+        # Of the others, none needs it.
+        from modelyard_instance import lending
+
         where = os.environ.get(lending.WHERE)
         return lending.ForeignNursery.reach(where, folder, spec.instance_id) if where else None
     return Nursery.fork() if nursery.WARM else None

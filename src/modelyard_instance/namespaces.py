@@ -79,7 +79,7 @@ def attach(descriptor: int, path: str) -> None:
 
 def new_user_namespace() -> None:
     """Be in one of its own, as nobody yet. Only with one thread. Raises ``OSError``."""
-    _check("unshare", _libc.unshare(_CLONE_NEWUSER))
+    check("unshare", _libc.unshare(_CLONE_NEWUSER))
 
 
 def map_user(process: int, uid: int) -> None:
@@ -115,7 +115,7 @@ def never_enter_another() -> None:
     )
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in steps))
     program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
-    _check("seccomp", _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0))
+    check("seccomp", _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0))
 
 
 def become(uid: int) -> None:
@@ -123,7 +123,12 @@ def become(uid: int) -> None:
 
     Raises ``OSError``.
     """
-    _check("prctl", _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    check("prctl", _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    set_user(uid)
+
+
+def set_user(uid: int) -> None:
+    """Be the user ``uid`` in the group of that number, and in no other. Raises ``OSError``."""
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
@@ -137,16 +142,17 @@ def give_up_rights() -> None:
             break
     version_and_self = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     nothing = (ctypes.c_uint32 * 6)()
-    _check("capset", _libc.capset(version_and_self, nothing))
+    check("capset", _libc.capset(version_and_self, nothing))
 
 
 def _system(what: str, number: int, *arguments: object) -> int:
     result = int(_libc.syscall(ctypes.c_long(number), *arguments))
-    _check(what, -1 if result < 0 else 0)
+    check(what, -1 if result < 0 else 0)
     return result
 
 
-def _check(what: str, result: int) -> None:
+def check(what: str, result: int) -> None:
+    """Raise the ``OSError`` of a call of the C library that gave ``result``, unless it is 0."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -62,7 +62,7 @@ def show_only(
     given = given or {}
     if scratch:
         hidden = [*hidden, _TMP]
-    _call("unshare", _libc.unshare(_CLONE_NEWNS))
+    namespaces.check("unshare", _libc.unshare(_CLONE_NEWNS))
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     held = [
         one
@@ -163,15 +163,9 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str = "
         ctypes.c_ulong(flags),
         data.encode() or None,
     )
-    _call(f"mount {target}", result)
+    namespaces.check(f"mount {target}", result)
 
 
 def prctl(option: int, value: int) -> None:
     """``prctl(2)``. Raises ``OSError``."""
-    _call(f"prctl {option}", _libc.prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))))
-
-
-def _call(what: str, result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+    namespaces.check(f"prctl {option}", _libc.prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))))

@@ -27,7 +27,7 @@ from modelyard_instance import forks, nursery, shims
 
 OURS = (
     *("front", "worker", "batching", "handler", "services", "weights", "loader", "defaults"),
-    *("shims", "home", "confine", "view"),
+    *("shims", "home", "confine", "view", "lending"),
 )
 ENGINES = {
     "scikit_learn": (

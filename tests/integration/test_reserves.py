@@ -3,192 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
 import signal
-import sysconfig
-import tempfile
-import venv
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from instance_support import DEADLINE_S, ask_instance, until_ready, wait_for, write_package
+from instance_support import DEADLINE_S, ask_instance, wait_for
 from modelyard import processes
-from modelyard.domain.instance import InstanceReport, InstanceSpec
-from modelyard.processes import ProcessIdentity
-from modelyard.runtime import groups
-from modelyard.runtime.limits import Limits, take_away
-from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime import reserves
+from modelyard.runtime.limits import Limits
 from modelyard.runtime.reserves import Reserves
 from modelyard.runtime.sweep import marked
 from modelyard.runtime.warm import WarmStarts, end_all, zygotes
-from modelyard_instance.confine import read_confinement
-
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its processes other users")
-TELLTALE = """
-import os, random, resource, signal, sys, threading
-import numpy
-from model_service.model_service import SingleNodeService
-KEPT = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Threads", "SigIgn", "SigBlk", "Cap")
-class Telltale(SingleNodeService):
-    def inference(self, data):
-        if data.get("die"):
-            os.abort()
-        while data.get("loop"):
-            pass
-        found = {}
-        exec(data.get("do", ""), globals(), found)
-        with open("/proc/self/status") as file:
-            status = {
-                line.split(":")[0]: line.split()[1:]
-                for line in file if line.startswith(KEPT)
-            }
-        fds = {}
-        for one in os.listdir("/proc/self/fd"):
-            try:
-                fds[one] = os.readlink(f"/proc/self/fd/{one}")
-            except OSError:
-                pass
-        with open("/proc/self/cmdline") as file:
-            forked = "reserve" in file.read()
-        return {
-            "pid": os.getpid(), "parent": os.getppid(), "group": os.getpgid(0),
-            "cwd": os.getcwd(), "environment": dict(os.environ), "status": status, "fds": fds,
-            "random": [random.random(), float(numpy.random.rand())], "forked": forked,
-            "tasks": len(os.listdir("/proc/self/task")), "argv": sys.argv,
-            "python": sys.executable, "answer": found.get("answer"),
-            "limits": {
-                name: resource.getrlimit(getattr(resource, name))
-                for name in dir(resource) if name.startswith("RLIMIT_")
-            },
-        }
-"""
-# What foreign code might try while it is imported.
-NOSY = """
-import os
-def tried(what):
-    try:
-        what()
-        return "it can"
-    except OSError as error:
-        return type(error).__name__
-with open("told", "w") as file:
-    for what in (
-        lambda: os.setuid(0),
-        lambda: open("/proc/1/environ").read(),
-        lambda: open("ROOT/secret").read(),
-        lambda: os.listdir("ROOT/packages"),
-    ):
-        print(tried(what), file=file)
-"""
-
-
-class Yard:
-    """A home with an environment, in a folder with a short name, so that sockets fit."""
-
-    def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="own-"))
-        self.run, self.sockets = self.root / "run", self.root / "s"
-        self.instances = self.run / "instances"
-        for folder in (self.instances, self.sockets):
-            folder.mkdir(parents=True, mode=0o700)
-        self.package = write_package(self.root / "packages" / "telltale", TELLTALE)
-        self.python = environment(self.root / "environments" / "digest")
-        self.warm = WarmStarts(self.sockets, self.root / "logs")
-        self.runtime = self.open()
-
-    def open(self, limits: Limits | None = None) -> LocalRuntime:
-        self.runtime = LocalRuntime(
-            self.instances, self.root / "logs", warm=self.warm, limits=limits
-        )
-        return self.runtime
-
-    def limits(self) -> Limits:
-        return Limits(
-            node=f"{os.getpid():08x}",
-            home=self.root,
-            instances_dir=self.instances,
-            run_dir=self.run,
-            ids=range(60_000, 65_000),
-            pids=64,
-        )
-
-    def spec(self, name: str, **more: Any) -> InstanceSpec:
-        fields: dict[str, Any] = {
-            "instance_id": f"{name}-{os.getpid()}-{self.root.name}",
-            "service_id": "service",
-            "project_id": "project",
-            "model_id": "model",
-            "model_name": "telltale",
-            "model_version": "0.0.1",
-            "model_type": "Scikit_Learn",
-            "package_dir": str(self.package),
-            "python": str(self.python),
-            **more,
-        }
-        return InstanceSpec(**fields)
-
-    async def ready(self, spec: InstanceSpec) -> InstanceReport:
-        return await until_ready(self.runtime, spec)
-
-    async def reserve(self) -> ProcessIdentity:
-        """The zygote of the environment, once it listens; it was ordered by a first start."""
-        path = self.reserve_socket()
-        wait_for(lambda: str(path) in _listening(), "the zygote to listen")
-        (found,) = [one for one in zygotes(self.sockets) if _has(one, b"reserve")]
-        return found
-
-    def reserve_socket(self) -> Path:
-        """Once it has its name."""
-        pattern = "warm-reserve-*.sock"
-        wait_for(lambda: list(self.sockets.glob(pattern)) != [], "the zygote's socket")
-        (path,) = self.sockets.glob(pattern)
-        return path
-
-    async def end(self) -> None:
-        for report in await self.runtime.list():
-            await self.runtime.stop(report.instance_id)
-        self.runtime.close()
-        await end_all(self.sockets)
-        assert zygotes(self.sockets) == []
-        shutil.rmtree(self.root)
-
-
-def environment(folder: Path) -> Path:
-    """An interpreter with what we have ourselves, as if it had been installed there."""
-    venv.create(folder / "venv", symlinks=True)
-    python = folder / "venv" / "bin" / "python"
-    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    (packages / "all.pth").write_text(sysconfig.get_path("purelib"))
-    (folder / "environment.json").write_text(json.dumps({"wanted": ["scikit-learn==1.0"]}))
-    return python
-
-
-def install(python: Path, name: str, source: str) -> None:
-    """Add the distribution ``name`` to the environment, as one that was asked for."""
-    (packages,) = (python.parent.parent / "lib").glob("python*/site-packages")
-    (packages / f"{name}.py").write_text(source)
-    told = packages / f"{name}-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (told / "RECORD").write_text(f"{name}.py,,\n{name}-1.0.dist-info/METADATA,,\n")
-    manifest = {"wanted": ["scikit-learn", f"{name}==1.0"]}
-    (python.parent.parent.parent / "environment.json").write_text(json.dumps(manifest))
-
-
-def _listening() -> set[str]:
-    """The Unix sockets that somebody listens at."""
-    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    return {words[7] for words in lines if len(words) > 7 and words[3] == "00010000"}
-
-
-def _has(process: ProcessIdentity, word: bytes) -> bool:
-    return word in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+from reserve_yard import Yard, install, is_of, listening
 
 
 @pytest.fixture
@@ -280,8 +109,8 @@ async def test_an_import_that_does_not_end_keeps_no_instance_waiting(yard: Yard)
     install(yard.python, "stuck", "import time\nwhile True: time.sleep(1)")
     for name in ("a", "b"):
         assert not ask_instance(await yard.ready(yard.spec(name))).json()["forked"]
-    assert str(yard.reserve_socket()) not in _listening()
-    (stuck,) = [one for one in zygotes(yard.sockets) if _has(one, b"reserve")]
+    assert str(yard.reserve_socket()) not in listening()
+    (stuck,) = [one for one in zygotes(yard.sockets) if is_of(one, b"reserve")]
     reserves = Reserves(yard.warm, yard.instances, None)
     reserves.tidy()
     assert processes.alive(stuck)
@@ -325,82 +154,35 @@ async def test_variables_that_were_read_at_import_start_the_worker_plainly(yard:
     assert two["environment"]["READ_EARLY"] == "1"
 
 
-@AS_ROOT
-async def test_a_fork_is_shut_in_as_a_plain_start_is(yard: Yard) -> None:
-    (yard.root / "secret").write_text("x")
-    install(yard.python, "nosy", NOSY.replace("ROOT", str(yard.root)))
-    held = yard.limits()
-    found = held.find()
-    yard.open(held)
-    look = """
-answer = {
-    "mounts": sorted(line.split()[4] for line in open("/proc/self/mountinfo")),
-    "home": {name: sorted(os.listdir(name)) for name in (ROOT, ROOT + "/packages", "/home")},
-    "tmp": sorted(os.listdir("/tmp")), "score": open("/proc/self/oom_score_adj").read(),
-    "out": open("/dev/stdout", "w").name,
-}
-""".replace("ROOT", repr(str(yard.root)))
-    try:
-        cold = ask_instance(await yard.ready(yard.spec("cold")), do=look).json()
-        reserve = await yard.reserve()
-        report = await yard.ready(yard.spec("a"))
-        seen = ask_instance(report, do=look).json()
-        assert (cold["forked"], seen["forked"]) == (False, True)
-        users = {int(one) for one in seen["status"].pop("Uid") + seen["status"].pop("Gid")}
-        others = {int(one) for one in cold["status"].pop("Uid") + cold["status"].pop("Gid")}
-        assert len(users) == len(others) == 1
-        assert users.isdisjoint(others)
-        # Of a user namespace, not of the machine.
-        assert seen["status"].pop("CapBnd") == ["0" * 16] != cold["status"].pop("CapBnd")
-        # Nor may it enter the namespaces of others.
-        for name in ("Seccomp", "Seccomp_filters"):
-            assert seen["status"].pop(name) != cold["status"].pop(name)
-        for name in ("status", "limits", "tasks"):
-            assert seen[name] == cold[name], name
-        plan = read_confinement(yard.instances / yard.spec("a").instance_id)
-        assert plan is not None
-        assert users == {plan.uid}
-        for name in ("home", "tmp", "score", "out"):
-            assert _anon(seen["answer"][name]) == _anon(cold["answer"][name]), name
-        assert bool(plan.groups) is bool(found.parents)
-        for group in plan.groups:
-            assert {seen["pid"], seen["parent"], report.pid} == set(groups.pids_in(Path(group)))
-        _has_no_rights(reserve, users, yard)
-        several = write_package(
-            yard.root / "packages" / "several", TELLTALE, {"model_type": "MindSpore", "workers": 2}
+class NotLent(Limits):
+    def lends(self) -> bool:
+        return False
+
+
+async def test_there_is_one_for_each_project_and_engine_and_no_more_than_there_may_be(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Reserves(yard.warm, yard.instances, None)
+    monkeypatch.setattr(reserves, "MOST", 3)
+    python = str(yard.python)
+    paths = [
+        made.lend(python, engine, project)
+        for engine, project in (
+            ("Scikit_Learn", "one"),
+            ("Scikit_Learn", "two"),
+            ("MindSpore", "one"),
+            ("scikit_learn", "one"),
+            ("Image", "one"),
         )
-        two = await yard.ready(yard.spec("b", package_dir=str(several), cpu=2.0))
-        url = f"http://127.0.0.1:{two.port}/health"
-        wait_for(lambda: httpx.get(url, trust_env=False).json()["workers"] == 2, "both workers")
-        answers = [
-            asyncio.to_thread(ask_instance, two, do="import time; time.sleep(0.2)")
-            for _ in range(2)
-        ]
-        both = [one.json() for one in await asyncio.gather(*answers)]
-        folder = yard.instances / yard.spec("b").instance_id
-        assert {one["cwd"] for one in both} == {str(folder / "work"), str(folder / "work-1")}
-        assert all(one["forked"] for one in both)
-        (told,) = (yard.run / "reserves").glob("*/work/told")
-        assert told.read_text().splitlines() == ["PermissionError"] * 2 + ["FileNotFoundError"] * 2
-    finally:
-        for one in await yard.runtime.list():
-            await yard.runtime.stop(one.instance_id)
-        await end_all(yard.sockets)
-        take_away(yard.run)
+    ]
+    assert paths[3] == paths[0]
+    assert len(set(paths)) == 4
+    assert len(zygotes(yard.sockets)) == 3
+    assert not any(is_of(one, os.fsencode(str(paths[4]))) for one in zygotes(yard.sockets))
 
 
-def _anon(told: Any) -> Any:
-    """Without what is each instance's own."""
-    return json.loads(json.dumps(told).replace("cold-", "x-").replace("a-", "x-"))
-
-
-def _has_no_rights(reserve: ProcessIdentity, users: set[int], yard: Yard) -> None:
-    status = Path(f"/proc/{reserve.pid}/status").read_text()
-    lines = dict(line.split(":", 1) for line in status.splitlines())
-    assert lines["CapEff"].split() == ["0000000000000000"]
-    assert lines["NoNewPrivs"].split() == ["1"]
-    assert lines["Seccomp"].split() == ["2"]
-    assert set(lines["Uid"].split()).isdisjoint({"0", *map(str, users)})
-    mounts = Path(f"/proc/{reserve.pid}/mountinfo").read_text()
-    inside = [line.split()[4] for line in mounts.splitlines() if str(yard.root) in line.split()[4]]
-    assert not [one for one in inside if "packages/telltale" in one or "instances" in one]
+async def test_where_it_may_not_be_there_is_none(yard: Yard) -> None:
+    held = NotLent(node="00000000", home=yard.root, instances_dir=yard.instances, run_dir=yard.run)
+    made = Reserves(yard.warm, yard.instances, held)
+    assert made.lend(str(yard.python), "Scikit_Learn", "one") is None
+    assert zygotes(yard.sockets) == []

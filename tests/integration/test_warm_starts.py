@@ -17,7 +17,14 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from instance_support import DEADLINE_S, ask_instance, until_ready, wait_for, write_package
+from instance_support import (
+    DEADLINE_S,
+    ask_instance,
+    instance_spec,
+    until_ready,
+    wait_for,
+    write_package,
+)
 from modelyard import processes
 from modelyard.domain.instance import InstanceReport, InstanceSpec
 from modelyard.processes import ProcessIdentity
@@ -75,19 +82,7 @@ class Yard:
         self.package = write_package(self.root / "package", script)
 
     def spec(self, name: str, **more: Any) -> InstanceSpec:
-        return InstanceSpec(
-            **{
-                "instance_id": f"{name}-{os.getpid()}-{self.root.name}",
-                "service_id": "service",
-                "project_id": "project",
-                "model_id": "model",
-                "model_name": "telltale",
-                "model_version": "0.0.1",
-                "model_type": "Scikit_Learn",
-                "package_dir": str(self.package),
-                **more,
-            }
-        )
+        return instance_spec(name, self.root, self.package, **more)
 
     async def ready(self, spec: InstanceSpec) -> InstanceReport:
         return await until_ready(self.runtime, spec)

@@ -9,6 +9,8 @@ from typing import Protocol, cast
 import httptools
 import orjson
 
+from modelyard.batch.payload import is_json
+
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer; what is longer is no result."""
 _TOO_LARGE = orjson.dumps(
@@ -81,7 +83,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        if exc is None and self._endless and self._headed and _is_json(b"".join(self._body)):
+        if exc is None and self._endless and self._headed and is_json(b"".join(self._body)):
             # Its end is that of the body, which had no length; cut off, it would hardly be JSON.
             self._answered()
         self._transport = None
@@ -124,11 +126,3 @@ class Line(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()
         self._caller.answered(self, status, body, not_computed)
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        orjson.loads(body)
-    except ValueError:
-        return False
-    return True

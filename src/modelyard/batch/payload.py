@@ -72,7 +72,7 @@ def _quoted(text: str) -> str:
 def answer_line(body: bytes) -> bytes:
     """One row's answer as a line of JSON: compacted where it has several, a string where it is
     none."""
-    if b"\n" not in body and b"\r" not in body and body[:1] in (b"{", b"[") and _is_json(body):
+    if b"\n" not in body and b"\r" not in body and body[:1] in (b"{", b"[") and is_json(body):
         return body + b"\n"
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_APPEND_NEWLINE)
@@ -84,7 +84,8 @@ def answer_line(body: bytes) -> bytes:
         return encode(body.decode(errors="replace")) + b"\n"
 
 
-def _is_json(body: bytes) -> bool:
+def is_json(body: bytes) -> bool:
+    """Whether a body is one JSON document. Pure."""
     try:
         orjson.loads(body)
     except ValueError:

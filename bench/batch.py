@@ -38,7 +38,7 @@ from modelyard.batch.spec import (
     write_endpoints,
     write_run,
 )
-from modelyard.runtime.sweep import end_all, marked
+from modelyard.runtime.local.sweep import end_all, marked
 
 MARKS = (0.1, 0.5, 1.0)
 _START_S = 60.0

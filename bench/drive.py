@@ -18,7 +18,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = Path(__file__).with_name("post.lua")
 # The benchmarks stand on the same platform in a box as the tests.
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 # Wide enough for whole headings where the terminal does not say.
 console = Console(width=None if sys.stdout.isatty() else 120)

@@ -34,7 +34,7 @@ from drive import Result, console, median, show_table, wrk
 from peers import PeerMissing
 from serving import Server
 
-from modelyard.runtime.sweep import end_all, marked
+from modelyard.runtime.local.sweep import end_all, marked
 from ports import free_port
 
 Servers = Mapping[str, Callable[[Path], Server]]

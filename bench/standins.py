@@ -17,9 +17,9 @@ from typing import Any
 
 import httpx
 
-from modelyard import platform
-from modelyard.domain.instance import InstanceReport, InstanceSpec
-from modelyard.runtime.local import LocalRuntime
+from modelyard import composition
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec
+from modelyard.runtime.local.local_runtime import LocalRuntime
 
 MARK = "STAND_IN"
 _START_LIMIT_S = 60.0
@@ -112,5 +112,5 @@ def start(address: str, environment: dict[str, str], log: Path) -> subprocess.Po
 
 
 if __name__ == "__main__":
-    setattr(platform, "LocalRuntime", StandInRuntime)  # noqa: B010  mypy: not a subclass
-    platform.main()
+    setattr(composition, "LocalRuntime", StandInRuntime)  # noqa: B010  mypy: not a subclass
+    composition.main()

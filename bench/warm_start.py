@@ -30,10 +30,10 @@ from pathlib import Path
 from drive import ROOT, console, show_table
 from peers import train
 
-from modelyard.domain.instance import InstanceSpec, Phase
-from modelyard.runtime.local import LocalRuntime
-from modelyard.runtime.reserves import Reserves
-from modelyard.runtime.warm import WarmStarts, end_all
+from modelyard.domain.rollout.instance import InstanceSpec, Phase
+from modelyard.runtime.local.env_zygotes import EnvZygotes
+from modelyard.runtime.local.local_runtime import LocalRuntime
+from modelyard.runtime.local.zygotes import WarmStarts, end_all
 
 _READY_WITHIN_S = 120.0
 _NEEDS = {"Scikit_Learn": "sklearn", "PyTorch": "torch", "TensorFlow": "tensorflow"}
@@ -66,12 +66,12 @@ tf.saved_model.save(module, sys.argv[1], signatures=answer)
 _LOAD = """
 import sys, time
 from pathlib import Path
-from modelyard_instance import zygote
+from modelyard_instance.zygotes import zygote
 import importlib
 ours = [f"modelyard_instance.{one}" for one in zygote.OURS]
 for name in (*ours, *zygote.ENGINES[sys.argv[1].lower()]):
     importlib.import_module(name)
-from modelyard_instance.loader import load
+from modelyard_instance.worker.loader import load
 from modelyard_instance.spec import Spec
 begin = time.perf_counter()
 load(Spec("i", "s", "p", "m", "m", "0.0.1", sys.argv[1], sys.argv[2]))
@@ -138,7 +138,7 @@ async def prepare(warm: WarmStarts, instances_dir: Path, engine: str, python: st
     path = warm.socket_of(engine)
     warm.prepare("" if python else engine)
     if python:
-        path = Reserves(warm, instances_dir, None).lend(python, engine, "project") or path
+        path = EnvZygotes(warm, instances_dir, None).lend(python, engine, "project") or path
     while True:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if python else 1) as sock:
             if sock.connect_ex(str(path)) == 0:

@@ -1,5 +1,5 @@
 """``from metric.metrics_manager import MetricsManager`` (models.md §4.1)."""
 
-from modelyard_instance.metrics import MetricsManager
+from modelyard_instance.inference.metrics import MetricsManager
 
 __all__ = ["MetricsManager"]

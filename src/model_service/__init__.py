@@ -1,5 +1,5 @@
 """Import paths of the base classes that inference scripts derive from (models.md §4.1)."""
 
-from modelyard_instance.services import SingleNodeService
+from modelyard_instance.inference.base_services import SingleNodeService
 
 __all__ = ["SingleNodeService"]

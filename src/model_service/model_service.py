@@ -1,5 +1,5 @@
 """``from model_service.model_service import SingleNodeService`` (models.md §4.1)."""
 
-from modelyard_instance.services import SingleNodeService
+from modelyard_instance.inference.base_services import SingleNodeService
 
 __all__ = ["SingleNodeService"]

@@ -1,5 +1,5 @@
 """``from model_service.python_model_service import XgSklServingBaseService`` (models.md §4.1)."""
 
-from modelyard_instance.services import XgSklServingBaseService
+from modelyard_instance.inference.base_services import XgSklServingBaseService
 
 __all__ = ["XgSklServingBaseService"]

@@ -1,5 +1,5 @@
 """``from model_service.pytorch_model_service import PTServingBaseService`` (models.md §4.1)."""
 
-from modelyard_instance.services import PTServingBaseService
+from modelyard_instance.inference.base_services import PTServingBaseService
 
 __all__ = ["PTServingBaseService"]

@@ -1,5 +1,5 @@
 """``from model_service.spark_model_service import SparkServingBaseService`` (models.md §4.1)."""
 
-from modelyard_instance.services import SparkServingBaseService
+from modelyard_instance.inference.base_services import SparkServingBaseService
 
 __all__ = ["SparkServingBaseService"]

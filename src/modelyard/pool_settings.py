@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from modelyard.domain.pools import STATES, Generation, Pool, PoolRef
-from modelyard.domain.resources import Resources
+from modelyard.domain.service.pools import STATES, Generation, Pool, PoolRef
+from modelyard.domain.service.resources import Resources
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _NodeName = Annotated[str, StringConstraints(min_length=1, max_length=255)]

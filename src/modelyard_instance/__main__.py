@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from modelyard_instance.confine import join, read_confinement
+from modelyard_instance.sandbox.confine import join, read_confinement
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         print(f"the instance cannot be held to its limits: {error}", file=sys.stderr)
         return 2
 
-    from modelyard_instance.front import run
+    from modelyard_instance.server.front import run
 
     return run(folder)
 

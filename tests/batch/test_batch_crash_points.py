@@ -20,7 +20,7 @@ import pytest
 from batch_support import DOUBLE, FILES, SIZES, Folder, Run, Store, batch, rows, wait_for
 
 from instance_support import Instance, launch, running, write_package
-from modelyard.runtime.sweep import marked
+from modelyard.runtime.local.sweep import marked
 from modelyard.steps import Step
 
 KILLS = int(os.environ.get("MODELYARD_BATCH_KILLS", "8"))

@@ -19,7 +19,7 @@ import pytest
 from live import Json, entry, import_echo, service, until
 from model_folders import write_package
 from modelyard.processes import identify
-from modelyard.runtime.sweep import marked
+from modelyard.runtime.local.sweep import marked
 from stack import Stack
 
 # Each attempt says "reached" or who refused it.

@@ -21,8 +21,8 @@ from live import Json, create, delete, entry, events, import_echo, load, until
 from loadrun import LoadRun
 from model_folders import write_package
 from modelyard.processes import identify
-from modelyard.runtime.groups import pids_in
-from modelyard_instance.confine import read_confinement
+from modelyard.runtime.limits.groups import pids_in
+from modelyard_instance.sandbox.confine import read_confinement
 from stack import Stack
 
 MEMORY_MB = 256

@@ -11,7 +11,7 @@ import pytest
 
 import raw_http
 from live import BODY, entry, import_echo, service
-from modelyard.gateway import names
+from modelyard.gateway.config.resources import names
 from stack import Stack
 
 

@@ -193,7 +193,7 @@ def test_two_ups_at_the_same_time_start_one_platform(idle_stack: Stack) -> None:
     planes = [
         process
         for process in processes_of(idle_stack.home)
-        if b"modelyard.platform" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        if b"modelyard.composition" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
     ]
     assert len(planes) == 1
     idle_stack.down()

@@ -15,8 +15,8 @@ from loop_support import AUTHOR, Bench, loop_bench
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
-from modelyard.control.preview import Previews
-from modelyard.domain.tally import RequestRecord
+from modelyard.control.preview.service_preview import Previews
+from modelyard.domain.canary.request_counts import RequestRecord
 from modelyard.errors import Unauthenticated
 from modelyard.iam.claims import Claims
 from modelyard.monitor.rate import CallRate

@@ -24,7 +24,7 @@ from modelyard.iam.tokens import Tokens
 from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits
 from modelyard.packages.environments.shared import Environments
-from modelyard.packages.importer import ModelImporter
+from modelyard.packages.importing.importer import ModelImporter
 from modelyard.settings import Settings
 from modelyard.store.database import Database
 from modelyard.store.tables import Table

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from modelyard.domain.traffic import Endpoint, ServiceTraffic, VersionTraffic
+from modelyard.domain.service.traffic import Endpoint, ServiceTraffic, VersionTraffic
 from modelyard.gateway.publisher import EnvoyGateway
 from modelyard.iam.claims import ISSUER
 from modelyard.settings import Settings

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from modelyard.control.checks import Checks
-from modelyard.control.preview import Previews
-from modelyard.control.service_pass import Parts, service_pass
-from modelyard.control.wishes import Author, Wishes
+from modelyard.control.changes.service_changes import Author, ServiceChanges
+from modelyard.control.check_scripts import Checks
+from modelyard.control.preview.service_preview import Previews
+from modelyard.control.reconciler.reconcile import Parts, reconcile
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.database import Database
@@ -60,7 +60,7 @@ class Bench:
             self.checks,
             self.drivers,
         )
-        self.wishes = Wishes(settings, database, self.clock, Previews(settings, self.clock))
+        self.wishes = ServiceChanges(settings, database, self.clock, Previews(settings, self.clock))
 
     async def create(self, *config: dict[str, Any], **more: Any) -> str:
         body = {"service_name": "svc", "infer_type": "real-time", "config": list(config)} | more
@@ -73,7 +73,7 @@ class Bench:
     async def settle(self, service_id: str, passes: int = 60, until: str = "") -> None:
         """Run passes as the loop would, until nothing is due within a minute or it is ``until``."""
         for _ in range(passes):
-            at = await service_pass(self.parts, service_id)
+            at = await reconcile(self.parts, service_id)
             if until and (await self.service(service_id)).status == until:
                 return
             if at is None or at > self.clock.now_ms() + 60_000:

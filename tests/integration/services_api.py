@@ -15,7 +15,7 @@ from field_kit import MODELS, TWIN
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routes import resources, service_changes, services
-from modelyard.control.wishes import Wishes
+from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.iam.claims import Claims
 from modelyard.settings import Settings
 from modelyard.steps import Step
@@ -81,7 +81,7 @@ async def services_api(home: Path, **settings: Any) -> AsyncIterator[ServicesApi
             database=database,
             clock=clock,
             tokens=SimpleNamespace(verify=lambda _token: CLAIMS),
-            wishes=Wishes(chosen, database, clock),
+            wishes=ServiceChanges(chosen, database, clock),
             hint=lambda _service_id: None,
         )
         routers = [resources.router, services.router, service_changes.router]

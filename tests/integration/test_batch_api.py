@@ -16,10 +16,10 @@ from sqlalchemy import select, update
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
-from modelyard.control.batch_progress import to_json
-from modelyard.control.batch_survey import ObjectSurveyor
-from modelyard.control.preview import Previews
-from modelyard.control.wishes import Wishes
+from modelyard.control.batch.progress import to_json
+from modelyard.control.batch.survey import ObjectSurveyor
+from modelyard.control.changes.service_changes import ServiceChanges
+from modelyard.control.preview.service_preview import Previews
 from modelyard.monitor.rate import CallRate
 from modelyard.monitor.shadows import ShadowMeter
 from modelyard.monitor.usage import UsageMeter
@@ -92,7 +92,7 @@ async def api(tmp_path: Path) -> AsyncIterator[BatchApi]:
         database=database,
         clock=clock,
         tokens=SimpleNamespace(verify=lambda _token: CLAIMS),
-        wishes=Wishes(settings, database, clock, Previews(settings, clock), objects),
+        wishes=ServiceChanges(settings, database, clock, Previews(settings, clock), objects),
         usage=UsageMeter(),
         rate=CallRate(),
         shadows=ShadowMeter(),

@@ -24,10 +24,10 @@ from test_crash_in_memory import Life, Mortal, StrictGateway, World, counted
 
 from modelyard.batch.spec import Address, RunSpec
 from modelyard.batch.supervision import DriverReport
-from modelyard.control.batch_pass import GRACE_MS
-from modelyard.control.judging import Asked, Form
-from modelyard.control.orphans import end_orphan_runs
-from modelyard.control.retention import forget_runs
+from modelyard.control.batch.runs_reconcile import GRACE_MS
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest
+from modelyard.control.maintenance.orphans import end_orphan_runs
+from modelyard.control.maintenance.retention import forget_runs
 from modelyard.steps import Step
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Instance, Service, UpdateLog
@@ -153,7 +153,7 @@ async def _start(bench: BatchBench, service_id: str) -> None:
 
 
 async def _retry(bench: BatchBench, service_id: str) -> None:
-    await bench.wishes.change(AUTHOR, service_id, Asked(Form.RETRY, None))
+    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.RETRY, None))
 
 
 def configured(**changes: object) -> Act:

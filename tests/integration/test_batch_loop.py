@@ -21,15 +21,15 @@ from batch_services import (
 from loop_support import AUTHOR, Bench, loop_bench
 
 from modelyard.batch.spec import Progress, Result
-from modelyard.control.batch_pass import GRACE_MS
-from modelyard.control.batch_progress import LOSSES_AT_MOST
-from modelyard.control.judging import Asked, Form
-from modelyard.control.orphans import end_orphan_runs
-from modelyard.control.restore import present_traffic
-from modelyard.control.retention import forget_runs
-from modelyard.control.service_pass import service_pass
-from modelyard.domain.lifecycle import Status, follows
-from modelyard.domain.planner import POLL_MS
+from modelyard.control.batch.progress import LOSSES_AT_MOST
+from modelyard.control.batch.runs_reconcile import GRACE_MS
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest
+from modelyard.control.maintenance.orphans import end_orphan_runs
+from modelyard.control.maintenance.restore import present_traffic
+from modelyard.control.maintenance.retention import forget_runs
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.rollout.planner import POLL_MS
+from modelyard.domain.service.lifecycle import Status, follows
 from modelyard.errors import InvalidRequest, NotFound, StateForbids
 
 DAY_MS = 86_400_000
@@ -46,7 +46,7 @@ async def passes(bench: Bench, service_id: str, count: int = 8) -> list[str]:
     """Some passes half a second apart; the statuses that the service had."""
     seen = []
     for _ in range(count):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(500)
         seen.append((await bench.service(service_id)).status)
     return seen
@@ -120,7 +120,7 @@ async def test_at_rest_nothing_is_due(bench: Bench) -> None:
     service_id, task_id = await running(bench)
     bench.drivers.finish(task_id)
     await bench.settle(service_id)
-    assert await service_pass(bench.parts, service_id) is None
+    assert await reconcile(bench.parts, service_id) is None
 
 
 async def test_the_gateway_hears_nothing(bench: Bench) -> None:
@@ -196,7 +196,7 @@ async def test_who_waits_for_instances_is_not_looked_at_all_the_time(bench: Benc
     bench.runtime.ready_at_once = False
     service_id = await create(bench)
     for _ in range(5):
-        at = await service_pass(bench.parts, service_id)
+        at = await reconcile(bench.parts, service_id)
         assert at is not None
         assert at >= bench.clock.now_ms() + POLL_MS
         bench.clock.now = at
@@ -258,7 +258,7 @@ async def test_deleting_leaves_nothing(bench: Bench) -> None:
     await bench.wishes.delete(AUTHOR, [service_id])
     await passes(bench, service_id, 4)
     bench.clock.pass_ms(GRACE_MS)
-    while await service_pass(bench.parts, service_id) is not None:
+    while await reconcile(bench.parts, service_id) is not None:
         bench.clock.pass_ms(500)
     assert not bench.drivers.alive
     assert not bench.runtime.alive()
@@ -276,7 +276,7 @@ async def test_other_instances_go_on_with_the_run(bench: Bench, change: dict[str
     before = set(bench.runtime.alive())
     await bench.update(service_id, config=[job(**{"count": 2, **change})])  # type: ignore[arg-type]
     for _ in range(20):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(200)
         assert working(bench, task_id), "the run always has instances"
         assert await status(bench, service_id) in ("running", "concerning")
@@ -363,14 +363,14 @@ async def test_going_back_is_an_update_like_any_other(bench: Bench) -> None:
     service_id, first = await running(bench)
     await bench.update(service_id, config=[job(src_path="obs://inbox/others/")])
     await bench.settle(service_id, until="running")
-    await bench.wishes.change(AUTHOR, service_id, Asked(Form.ROLLBACK, 1))
+    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.ROLLBACK, 1))
     await bench.settle(service_id, until="running")
     runs = await runs_of(bench, service_id)
     assert [run.outcome for run in runs] == ["replaced", "replaced", ""]
     assert runs[0].task_id == first
     assert bench.drivers.specs[runs[2].task_id].source == "obs://inbox/people/"
     count = {"op": "replace", "path": "/config/0/instance_count", "value": 2}
-    await bench.wishes.change(AUTHOR, service_id, Asked(Form.PATCH, [count]))
+    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.PATCH, [count]))
     await passes(bench, service_id)
     assert len(await runs_of(bench, service_id)) == 3
     assert len(working(bench, runs[2].task_id)) == 2
@@ -381,7 +381,7 @@ async def test_its_count_is_no_property(bench: Bench) -> None:
     configs = [{"model_id": ROWS, "changed_value": "2"}]
     body = {"changed_property": "instance_count", "configs": configs}
     with pytest.raises(InvalidRequest) as refused:
-        await bench.wishes.change(AUTHOR, service_id, Asked(Form.PROPERTY, body))
+        await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.PROPERTY, body))
     assert refused.value.code == "3518"
 
 
@@ -394,13 +394,13 @@ async def test_a_lost_driver_is_started_again_and_later_each_time(bench: Bench) 
     for _ in range(4):
         bench.drivers.lose(task_id)
         while task_id not in bench.drivers.alive:
-            at = await service_pass(bench.parts, service_id)
+            at = await reconcile(bench.parts, service_id)
             assert at is not None
             if task_id not in bench.drivers.alive:
                 bench.clock.now = max(bench.clock.now + 1, at)
         starts.append(bench.clock.now)
         bench.clock.pass_ms(100)
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
     gaps = [after - before for before, after in pairwise(starts)]
     assert [gap // 1_000 for gap in gaps] == [1, 2, 4]
     assert await status(bench, service_id) == "running"
@@ -413,11 +413,11 @@ async def test_a_driver_that_is_lost_again_and_again_fails_the_run(bench: Bench)
     for _ in range(LOSSES_AT_MOST):
         bench.drivers.lose(task_id)
         for _ in range(100):
-            await service_pass(bench.parts, service_id)
+            await reconcile(bench.parts, service_id)
             bench.clock.pass_ms(500)
             if task_id in bench.drivers.alive or (await status(bench, service_id)) == "failed":
                 break
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
     await bench.settle(service_id)
     service, run = await bench.service(service_id), await last_run(bench, service_id)
     assert (service.status, run.outcome) == ("failed", "failed")
@@ -454,7 +454,7 @@ async def test_instances_that_die_leave_and_their_successors_join(bench: Bench) 
 
 
 async def retry(bench: Bench, service_id: str, body: object = None) -> None:
-    await bench.wishes.change(AUTHOR, service_id, Asked(Form.RETRY, body))
+    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.RETRY, body))
 
 
 async def test_failures_are_tried_again_by_a_run_of_their_own(bench: Bench) -> None:

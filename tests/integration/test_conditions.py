@@ -13,8 +13,8 @@ from bench_api import OTHER_PROJECT, OTHER_USER, Api, service_api
 from loop_support import M1, M2, version
 from sqlalchemy import func, select
 
-from modelyard.control.idempotency import MEMORY_MS
-from modelyard.control.retention import forget
+from modelyard.control.changes.idempotency import MEMORY_MS
+from modelyard.control.maintenance.retention import forget
 from modelyard.store.tables.service import IdempotentCall, Revision, Service, UpdateLog
 
 BODY = {"service_name": "svc", "infer_type": "real-time", "config": [version(M1, 100)]}

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.runtime.users import holders, in_use, lent, missing_capabilities
-from modelyard_instance.confine import Confinement, enter
-from modelyard_instance.namespaces import map_user, never_enter_another, new_user_namespace
-from modelyard_instance.view import prctl
+from modelyard.runtime.limits.users import holders, in_use, lent, missing_capabilities
+from modelyard_instance.sandbox.confine import Confinement, enter
+from modelyard_instance.sandbox.mount_view import prctl
+from modelyard_instance.sandbox.namespaces import map_user, never_enter_another, new_user_namespace
 
 UID = 64_321
 

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
-from modelyard.runtime.container import ContainerRuntime
-from modelyard.runtime.engine import ContainerEngine, EngineError
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.runtime.containers.container_runtime import ContainerRuntime
+from modelyard.runtime.containers.engine import ContainerEngine, EngineError
 from modelyard.runtime.quiet import connections_to
 from podman_engine import Images, Podman, cgroup_value, container_name
 

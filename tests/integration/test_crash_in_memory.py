@@ -21,18 +21,18 @@ from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.control.health import PATIENCE, HealthWatch
-from modelyard.control.orphans import end_orphans
-from modelyard.control.restore import present_traffic
-from modelyard.control.retention import forget
-from modelyard.control.service_pass import service_pass
-from modelyard.control.wishes import Wishes
-from modelyard.domain.instance import InstanceSpec, Phase
-from modelyard.domain.traffic import ServiceTraffic
+from modelyard.control.changes.service_changes import ServiceChanges
+from modelyard.control.maintenance.orphans import end_orphans
+from modelyard.control.maintenance.restore import present_traffic
+from modelyard.control.maintenance.retention import forget
+from modelyard.control.reconciler.health import PATIENCE, HealthWatch
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.rollout.instance import InstanceSpec, Phase
+from modelyard.domain.service.traffic import ServiceTraffic
 from modelyard.settings import Settings
 from modelyard.steps import Step, listening
-from modelyard.store import leases
 from modelyard.store.database import Database
+from modelyard.store.service import leases
 from modelyard.store.tables.service import Instance, Service, UpdateLog
 from modelyard.testing.clock import FakeClock
 from modelyard.testing.gateway import FakeGateway
@@ -189,7 +189,7 @@ class Mortal(Bench):
         self.parts = replace(
             self.parts, clock=self.clock, runtime=self.runtime, gateway=self.gateway
         )
-        self.wishes = Wishes(self.settings, self.database, self.clock)
+        self.wishes = ServiceChanges(self.settings, self.database, self.clock)
         self.watch = HealthWatch(self.database, self.clock, self.runtime, lambda _: None)
 
     async def restart(self) -> None:
@@ -214,7 +214,7 @@ class Mortal(Bench):
             if not service_id or due[service_id] > self.clock.now + 60_000:
                 return
             self.clock.now = max(self.clock.now + 1, due[service_id])
-            at = await service_pass(self.parts, service_id)
+            at = await reconcile(self.parts, service_id)
             if at is None:
                 del due[service_id]
             else:
@@ -294,9 +294,9 @@ async def _gateway_away(bench: Mortal, service_id: str) -> None:
     await configured((M1, 40, 2), (M2, 60, 1))(bench, service_id)
     bench.gateway.away = True
     try:
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(100)
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
     finally:
         bench.gateway.away = False
 

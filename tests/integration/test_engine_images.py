@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import InvalidRequest, Unavailable
-from modelyard.runtime.engine import ContainerEngine
-from modelyard.runtime.images import EngineImages
+from modelyard.runtime.containers.engine import ContainerEngine
+from modelyard.runtime.containers.images import EngineImages
 from podman_engine import Images, Podman
 from ports import free_port
 

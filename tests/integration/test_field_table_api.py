@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 
 from field_kit import POOLS, TWIN, entry
 from field_table import Case, cases
-from modelyard.domain.requests import Present
+from modelyard.domain.admission.requests import Present
 from modelyard.steps import Step
 from modelyard.store.tables.service import Event, Revision, Service, UpdateLog
 

@@ -20,9 +20,9 @@ from gateway_support import (
 )
 
 from modelyard.clock import SystemClock
-from modelyard.domain.tally import RequestRecord, Tally, VersionKey
-from modelyard.domain.traffic import Endpoint, VersionTraffic
-from modelyard.gateway.request_log import LAG_MS
+from modelyard.domain.canary.request_counts import RequestRecord, Tally, VersionKey
+from modelyard.domain.service.traffic import Endpoint, VersionTraffic
+from modelyard.gateway.request_log.reader import LAG_MS
 
 S = "11111111-0000-4000-8000-000000000001"
 T = "11111111-0000-4000-8000-000000000002"

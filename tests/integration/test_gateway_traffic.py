@@ -20,7 +20,7 @@ from gateway_support import (
     world,
 )
 
-from modelyard.domain.traffic import Endpoint, LoadBalancerPolicy, VersionTraffic
+from modelyard.domain.service.traffic import Endpoint, LoadBalancerPolicy, VersionTraffic
 
 S = "11111111-0000-4000-8000-000000000001"
 T = "11111111-0000-4000-8000-000000000002"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gateway_support import Upstream, eventually, service, upstreams, version, world
 
-from modelyard.domain.traffic import Endpoint, VersionTraffic
+from modelyard.domain.service.traffic import Endpoint, VersionTraffic
 
 S = "11111111-0000-4000-8000-000000000001"
 

@@ -24,8 +24,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from modelyard.domain.tally import VersionKey
-from modelyard.domain.traffic import Endpoint, ServiceTraffic, VersionTraffic
+from modelyard.domain.canary.request_counts import VersionKey
+from modelyard.domain.service.traffic import Endpoint, ServiceTraffic, VersionTraffic
 
 S = "55555555-0000-4000-8000-000000000001"
 T = "55555555-0000-4000-8000-000000000002"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from loop_support import M1, M2, Bench, loop_bench, version
 
-from modelyard.control.service_pass import service_pass
+from modelyard.control.reconciler.reconcile import reconcile
 from modelyard.errors import InvalidRequest
 
 DEADLINE_S = 30
@@ -44,7 +44,7 @@ async def result(bench: Bench, service_id: str) -> tuple[str, str]:
     """Run passes under traffic that nobody complains about until the update is over."""
     async with asyncio.timeout(DEADLINE_S):
         while (log := (await bench.logs(service_id))[-1]).result == "RUNNING":
-            await service_pass(bench.parts, service_id)
+            await reconcile(bench.parts, service_id)
             bench.clock.pass_ms(200)
             bench.requests.count(service_id, M1, 100)
             bench.requests.count(service_id, M2, 100)

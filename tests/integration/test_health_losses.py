@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loop_support import M1, Bench, loop_bench, version
 
-from modelyard.control.health import HealthWatch
+from modelyard.control.reconciler.health import HealthWatch
 
 
 def watch(bench: Bench) -> HealthWatch:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from catalogue_support import Caller, Catalogue, catalogue
 
-from modelyard.cli.failures import CliError
-from modelyard.cli.transfer import Store, remote
+from modelyard.cli.commands.object_transfer import Store, remote
+from modelyard.client.failures import CliError
 from modelyard.objects import local
 from modelyard.objects.local import Entry
 from modelyard.objects.transfer import GIGABYTE, Limits, plan_transfer

@@ -19,18 +19,18 @@ from typing import Any
 import pytest
 import uvloop
 from sqlalchemy import select
+from wheels import write_wheel
 
 from modelyard.clock import SystemClock
 from modelyard.objects.store import Objects
 from modelyard.packages.environments.shared import Environments
-from modelyard.packages.importer import ModelImporter
+from modelyard.packages.importing.importer import ModelImporter
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.models import UNFINISHED
 from modelyard.store.tables import Table
 from modelyard.store.tables.model import Model, ModelEvent
-from wheels import write_wheel
 
 ID = "11111111-2222-4333-8444-555555555555"
 
@@ -117,7 +117,7 @@ class Home:
         mine = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
         variables: Mapping[str, str] = {
             **mine,
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": str(Path(__file__).parents[1] / "support"),
             "MODELYARD_PACKAGE_INDEX": str(self.path / "index"),
             "MODELYARD_ENVIRONMENT_GRACE": "0",
             "MODELYARD_CRASH": crash,

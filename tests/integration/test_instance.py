@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from instance_support import ECHO, launch, running, wait_for, write_package
-from modelyard.runtime.health import ask
+from modelyard.runtime.local.front_health import ask
 
 NOT_COMPUTED = "x-modelyard-not-computed"
 BASE = "from model_service.model_service import SingleNodeService\n"

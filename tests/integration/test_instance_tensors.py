@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from instance_support import ECHO, Instance, running, write_package
-from modelyard_instance.openinference import BadTensors, Target, rows_of, target_of
+from modelyard_instance.inference.openinference import BadTensors, Target, rows_of, target_of
 
 X, Y = load_iris(return_X_y=True)
 MODEL = LogisticRegression(max_iter=1000).fit(X, Y)

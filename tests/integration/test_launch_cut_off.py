@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modelyard.domain.instance import InstanceSpec, Phase
+from modelyard.domain.rollout.instance import InstanceSpec, Phase
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime import folders
-from modelyard.runtime.local import LocalRuntime
+from modelyard.runtime.local.local_runtime import LocalRuntime
 
 ID = "11111111-0000-4000-8000-000000000001"
 SPEC = InstanceSpec(

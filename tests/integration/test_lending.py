@@ -15,8 +15,15 @@ from pathlib import Path
 import pytest
 
 from instance_support import wait_for
-from modelyard_instance.confine import NAME, Confinement
-from modelyard_instance.lending import GO, HERE, IN, NONCE, ForeignChild, ForeignNursery
+from modelyard_instance.prefork.remote_fork_server import (
+    GO,
+    HERE,
+    IN,
+    NONCE,
+    ForeignChild,
+    RemoteForkServer,
+)
+from modelyard_instance.sandbox.confine import NAME, Confinement
 
 ORDER = {"dir": "/", "number": 0, "environment": {}, "threads": 1}
 Role = Callable[[socket.socket], None]
@@ -57,8 +64,8 @@ def stranger(path: Path, role: Role) -> Iterator[int]:
         os.waitpid(pid, 0)
 
 
-def reach(folder: Path) -> ForeignNursery | None:
-    return ForeignNursery.reach(str(folder / "s"), folder, "instance")
+def reach(folder: Path) -> RemoteForkServer | None:
+    return RemoteForkServer.reach(str(folder / "s"), folder, "instance")
 
 
 def moved(folder: Path) -> str:
@@ -92,7 +99,7 @@ def nursery_of(worker: Role, answer: bytes = b"") -> Role:
     return role
 
 
-def spawn(nursery: ForeignNursery) -> ForeignChild:
+def spawn(nursery: RemoteForkServer) -> ForeignChild:
     with open(os.devnull, "w") as nothing:
         return nursery.spawn(ORDER, nothing.fileno(), nothing.fileno())
 

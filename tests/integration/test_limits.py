@@ -14,17 +14,17 @@ from typing import Any
 
 import httpx
 import pytest
-
 from instance_support import DEADLINE_S, wait_for, write_package
-from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import identify
-from modelyard.runtime import groups, limits, users
-from modelyard.runtime.cgroups import Kind
-from modelyard.runtime.limits import InForce, Limits, read_in_force
-from modelyard.runtime.local import LocalRuntime
-from modelyard.runtime.sweep import marked
-from modelyard.runtime.warm import WarmStarts, end_all
-from modelyard_instance.confine import Confinement, read_confinement
+from modelyard.runtime.limits import groups, instance_limits, users
+from modelyard.runtime.limits.cgroups import Kind
+from modelyard.runtime.limits.instance_limits import InForce, Limits, read_in_force
+from modelyard.runtime.local.local_runtime import LocalRuntime
+from modelyard.runtime.local.sweep import marked
+from modelyard.runtime.local.zygotes import WarmStarts, end_all
+from modelyard_instance.sandbox.confine import Confinement, read_confinement
 
 # Does what it is asked to: the test is its caller.
 OBEYS = """
@@ -127,7 +127,7 @@ class Yard:
         for one in self.runtimes:
             one.close()
         parents = read_in_force(self.run).parents
-        limits.take_away(self.run)
+        instance_limits.take_away(self.run)
         assert [one for one in parents if Path(one).exists()] == []
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from instance_support import DEADLINE_S, ECHO, wait_for, write_package
 from modelyard.control.ports import Runtime
-from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
-from modelyard.runtime.local import LocalRuntime
-from modelyard.runtime.sweep import marked
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.runtime.local.local_runtime import LocalRuntime
+from modelyard.runtime.local.sweep import marked
 
 
 class Yard:
@@ -219,7 +219,7 @@ async def test_a_failing_package_is_reported_with_its_cause(yard: Yard) -> None:
 async def test_a_front_that_does_not_answer_keeps_its_phase(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelyard.runtime.local.PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("modelyard.runtime.local.local_runtime.PROBE_TIMEOUT_S", 0.2)
     runtime = yard.runtime()
     spec = yard.spec("a")
     report = await started(runtime, spec)

@@ -10,9 +10,9 @@ import pytest
 from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 
-from modelyard.control.retention import forget
-from modelyard.control.service_pass import service_pass
-from modelyard.domain.instance import Phase
+from modelyard.control.maintenance.retention import forget
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.rollout.instance import Phase
 from modelyard.errors import InvalidRequest, StateForbids
 from modelyard.store.tables.service import Instance, Service
 
@@ -53,13 +53,13 @@ async def test_new_version_takes_over_only_when_ready(bench: Bench) -> None:
     bench.runtime.drains_at_once = False
     await bench.update(service_id, config=[version(M2, 100)])
     for _ in range(3):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(50)
     assert bench.gateway.endpoints(service_id) == {old}
     assert (await bench.service(service_id)).status == "running"
     [new] = bench.runtime.alive(M2)
     bench.runtime.phases[new] = Phase.READY
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     assert bench.gateway.endpoints(service_id) == {new}
     assert ("drain", old) in bench.runtime.history
     bench.runtime.phases[old] = Phase.GONE
@@ -74,7 +74,7 @@ async def test_changed_envs_replace_by_surge(bench: Bench) -> None:
     most = 0
     await bench.update(service_id, config=[version(M1, 100, 3, envs={"A": "1"})])
     for _ in range(40):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(50)
         most = max(most, len(bench.runtime.alive()))
         assert len(bench.gateway.endpoints(service_id)) >= 3
@@ -108,7 +108,7 @@ async def test_schedule_stops_once(bench: Bench) -> None:
     due = (await bench.service(service_id)).due_time
     assert due is not None
     bench.clock.now = due - 1
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     assert (await bench.service(service_id)).status == "running"
     bench.clock.now = due
     await bench.settle(service_id)
@@ -169,7 +169,7 @@ async def test_each_instance_drains_by_its_own_grace(bench: Bench) -> None:
     quick = {"additional_properties": {"termination_grace_period_seconds": 1}}
     await bench.update(service_id, config=[version(M2, 100, **quick)])
     for _ in range(5):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(5_000)
     assert old in bench.runtime.alive()
     bench.clock.pass_ms(60_000)

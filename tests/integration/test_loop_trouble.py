@@ -9,9 +9,9 @@ import pytest
 from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import delete
 
-from modelyard.control.orphans import end_orphans
-from modelyard.control.service_pass import service_pass
-from modelyard.domain.instance import Phase
+from modelyard.control.maintenance.orphans import end_orphans
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.rollout.instance import Phase
 from modelyard.steps import Step
 from modelyard.store.tables.service import Instance, Service
 
@@ -60,7 +60,7 @@ async def test_killed_instance_is_replaced(bench: Bench) -> None:
     await bench.settle(service_id)
     victim, other = bench.runtime.alive()
     bench.runtime.kill(victim)
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     assert bench.gateway.endpoints(service_id) == {other}
     assert (await bench.service(service_id)).status == "concerning"
     await bench.settle(service_id)
@@ -73,11 +73,11 @@ async def test_gateway_away_drains_nothing(bench: Bench) -> None:
     await bench.settle(service_id)
     [old] = bench.runtime.alive()
     await bench.update(service_id, config=[version(M2, 100)])
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     bench.gateway.away = True
     for _ in range(3):
         bench.clock.pass_ms(50)
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
     assert ("drain", old) not in bench.runtime.history
     bench.gateway.away = False
     await bench.settle(service_id)
@@ -90,7 +90,7 @@ async def test_later_update_takes_the_place_of_one_that_runs(bench: Bench) -> No
     await bench.settle(service_id)
     bench.runtime.ready_at_once = False
     await bench.update(service_id, config=[version(M2, 100)])
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     await bench.update(service_id, config=[version(M1, 100)])
     await bench.settle(service_id)
     assert bench.runtime.alive(M2) == []
@@ -130,7 +130,7 @@ async def test_any_text_of_a_model_may_be_a_cause(bench: Bench) -> None:
 
 
 async def test_a_pass_for_nobody_asks_for_no_other(bench: Bench) -> None:
-    assert await service_pass(bench.parts, "00000000-0000-4000-8000-000000000000") is None
+    assert await reconcile(bench.parts, "00000000-0000-4000-8000-000000000000") is None
 
 
 async def test_an_instance_without_a_row_is_ended(bench: Bench) -> None:
@@ -162,10 +162,10 @@ async def test_an_overtaken_update_never_serves(bench: Bench) -> None:
     await bench.settle(service_id)
     bench.runtime.ready_at_once = False
     await bench.update(service_id, config=[version(M1, 50, envs={"X": "1"}), version(M2, 50)])
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     [overtaken] = [i for i, s in bench.runtime.specs.items() if s.envs == {"X": "1"}]
     bench.runtime.phases[overtaken] = Phase.READY
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     assert overtaken not in bench.gateway.endpoints(service_id)
     bench.runtime.ready_at_once = True
     await bench.update(service_id, config=[version(M1, 100, envs={"X": "2"})])
@@ -181,7 +181,7 @@ async def test_auto_stop_during_an_update_closes_its_log(bench: Bench) -> None:
     await bench.settle(service_id, until="running")
     bench.runtime.ready_at_once = False
     await bench.update(service_id, config=[version(M2, 100)])
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     bench.clock.pass_ms(61_000)
     await bench.settle(service_id)
     [log] = await bench.logs(service_id)
@@ -194,7 +194,7 @@ async def test_an_overtaken_rollback_is_not_told_later(bench: Bench) -> None:
     bench.runtime.broken[M2] = "no"
     await bench.update(service_id, config=[version(M2, 100)])
     while "rolling back" not in str(await bench.events(service_id)):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(600)
     await bench.update(service_id, config=[version(M1, 100, 2)])
     await bench.settle(service_id)
@@ -221,7 +221,7 @@ async def test_pass_that_was_cut_off_after_recording_starts_once(bench: Bench) -
 
     start, bench.runtime.start = bench.runtime.start, dies  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
     bench.runtime.start = start  # type: ignore[method-assign]
     await bench.settle(service_id)
     assert (await bench.service(service_id)).status == "running"
@@ -246,7 +246,7 @@ async def test_giving_up_during_a_rollback_closes_the_update(bench: Bench) -> No
     bench.runtime.broken |= {M1: "no", M2: "no"}
     await bench.update(service_id, config=[version(M2, 100)])
     while (await bench.service(service_id)).desired_revision != 1:
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(100)
     [log] = await bench.logs(service_id)
     assert (log.result, log.closed_at) == ("FAIL", None)

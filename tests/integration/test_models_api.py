@@ -17,7 +17,7 @@ from modelyard.clock import SystemClock
 from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits
 from modelyard.packages.environments.shared import Environments
-from modelyard.packages.importer import ModelImporter
+from modelyard.packages.importing.importer import ModelImporter
 from modelyard.steps import Step
 from modelyard.store.tables.model import Model
 
@@ -496,7 +496,7 @@ async def test_a_doctor_that_fails_keeps_no_package_from_being_published(
     def broken(*_: object, **__: object) -> None:
         raise RecursionError("too clever a package")
 
-    monkeypatch.setattr("modelyard.packages.fetching.examine", broken)
+    monkeypatch.setattr("modelyard.packages.importing.fetching.examine", broken)
     model = await me.settled(await me.import_model(**body(yard.package("bucket/clever"))))
     assert (model["model_status"], model["findings"]) == ("published", [])
 

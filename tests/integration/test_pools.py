@@ -12,14 +12,14 @@ from services_api import PROJECT, ServicesApi, services_api
 from sqlalchemy import select, update
 
 from field_kit import M1, M2, POOLS, entry
-from modelyard.control.capacity import peaks
-from modelyard.control.creating import create_service
-from modelyard.control.judging import Author
-from modelyard.domain.pools import Generation, PoolRef
-from modelyard.domain.resources import Limits, Resources
+from modelyard.control.changes.admission import Author
+from modelyard.control.changes.capacity import peaks
+from modelyard.control.changes.create import create_service
+from modelyard.domain.service.pools import Generation, PoolRef
+from modelyard.domain.service.resources import Limits, Resources
 from modelyard.pool_settings import PoolSettings
 from modelyard.steps import Step
-from modelyard.store.services import NewRevision, get_revision
+from modelyard.store.service.services import NewRevision, get_revision
 from modelyard.store.tables.service import Service
 from postgres import PostgresServer, binaries
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from live import entry, import_echo, load, put, service, show, update, wait_status, wait_update
 from postgres import PostgresServer, binaries, wanted
 from stack import Stack
@@ -95,7 +94,7 @@ def test_the_ordinary_integration_tests_pass_on_postgres(tmp_path: Path) -> None
         env={
             **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
             "MODELYARD_TEST_DATABASE": "postgres",
-            "PYTHONPATH": str(TESTS),
+            "PYTHONPATH": str(TESTS / "support"),
         },
         cwd=TESTS.parent,
         capture_output=True,

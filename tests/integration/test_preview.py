@@ -12,12 +12,12 @@ from bench_api import Api, service_api
 from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 
-from modelyard.control.judging import Asked, Form
-from modelyard.control.service_pass import service_pass
-from modelyard.control.wishes import Wishes
-from modelyard.domain.instance import Phase
-from modelyard.domain.observed import Stage
-from modelyard.domain.traffic import ServiceTraffic
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest
+from modelyard.control.changes.service_changes import ServiceChanges
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.rollout.instance import Phase
+from modelyard.domain.rollout.state import Stage
+from modelyard.domain.service.traffic import ServiceTraffic
 from modelyard.errors import InvalidRequest
 from modelyard.store.tables.base import Table
 from modelyard.store.tables.service import Instance
@@ -43,7 +43,7 @@ def rollout(**members: Any) -> Json:
 
 
 async def preview(bench: Bench, service_id: str, **body: Any) -> Json:
-    return await bench.wishes.preview(AUTHOR, service_id, Asked(Form.UPDATE, body))
+    return await bench.wishes.preview(AUTHOR, service_id, ChangeRequest(ChangeKind.UPDATE, body))
 
 
 async def everything(bench: Bench) -> dict[str, list[Any]]:
@@ -77,14 +77,14 @@ async def stopped(bench: Bench, service_id: str) -> None:
 async def under_way(bench: Bench, service_id: str) -> None:
     bench.runtime.ready_at_once = False
     await bench.update(service_id, config=[version(M2, 100, 3)])
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     bench.runtime.ready_at_once = True
     bench.clock.pass_ms(50)
 
 
 async def one_lost(bench: Bench, service_id: str) -> None:
     bench.runtime.kill(bench.runtime.alive()[0])
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     bench.clock.pass_ms(50)
 
 
@@ -220,7 +220,7 @@ async def test_times_come_from_history(bench: Bench) -> None:
     first = await preview(bench, service_id, description="x")
     assert "is a guess" in first["expected_by"]
     bench.runtime.ready_at_once = False
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     bench.clock.pass_ms(4_000)
     [instance_id] = bench.runtime.alive()
     bench.runtime.ready_at_once = True
@@ -237,7 +237,7 @@ async def test_times_come_from_history(bench: Bench) -> None:
 async def test_a_start_that_must_time_out_is_foretold(bench: Bench) -> None:
     service_id = await bench.create(version(M1, 100))
     bench.runtime.ready_at_once = False
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     bench.clock.pass_ms(400_000)
     bench.runtime.phases[bench.runtime.alive()[0]] = Phase.READY
     await bench.settle(service_id)
@@ -250,9 +250,11 @@ async def test_a_start_that_must_time_out_is_foretold(bench: Bench) -> None:
 
 async def test_without_a_previewer_nothing_is_previewed(bench: Bench) -> None:
     service_id = await bench.create(version(M1, 100))
-    bare = Wishes(bench.parts.settings, bench.database, bench.clock)
+    bare = ServiceChanges(bench.parts.settings, bench.database, bench.clock)
     with pytest.raises(InvalidRequest, match="dry_run"):
-        await bare.preview(AUTHOR, service_id, Asked(Form.UPDATE, {"description": "x"}))
+        await bare.preview(
+            AUTHOR, service_id, ChangeRequest(ChangeKind.UPDATE, {"description": "x"})
+        )
 
 
 # -- the token ----------------------------------------------------------------------------------
@@ -299,7 +301,7 @@ async def test_a_plan_for_another_reality_is_refused(api: Api, service_id: str) 
     assert (other.status_code, "another request" in other.text) == (412, True)
     lost = api.bench.runtime.alive()[0]
     api.bench.runtime.kill(lost)
-    await service_pass(api.bench.parts, service_id)
+    await reconcile(api.bench.parts, service_id)
     rows = await everything(api.bench)
     for suffix in ("", "&dry_run=true"):
         answer = await api.call("PUT", path + suffix, BODY)

@@ -9,7 +9,7 @@ import pytest
 from loop_support import M1, M2, Bench, loop_bench, version
 from sqlalchemy import text
 
-from modelyard.control.reports import Reports
+from modelyard.control.maintenance.reports import Reports
 from modelyard.testing.requests import FakeRequests
 
 

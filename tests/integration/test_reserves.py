@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
 from instance_support import DEADLINE_S, ask_instance, wait_for
-from modelyard import processes
-from modelyard.runtime import reserves
-from modelyard.runtime.limits import Limits
-from modelyard.runtime.reserves import Reserves
-from modelyard.runtime.sweep import marked
-from modelyard.runtime.warm import WarmStarts, end_all, zygotes
 from reserve_yard import Yard, install, is_of, listening
+
+from modelyard import processes
+from modelyard.runtime.limits.instance_limits import Limits
+from modelyard.runtime.local import env_zygotes as reserves
+from modelyard.runtime.local.env_zygotes import EnvZygotes
+from modelyard.runtime.local.sweep import marked
+from modelyard.runtime.local.zygotes import WarmStarts, end_all, zygotes
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_an_import_that_does_not_end_keeps_no_instance_waiting(yard: Yard)
         assert not ask_instance(await yard.ready(yard.spec(name))).json()["forked"]
     assert str(yard.reserve_socket()) not in listening()
     (stuck,) = [one for one in zygotes(yard.sockets) if is_of(one, b"reserve")]
-    reserves = Reserves(yard.warm, yard.instances, None)
+    reserves = EnvZygotes(yard.warm, yard.instances, None)
     reserves.tidy()
     assert processes.alive(stuck)
     (folder,) = (yard.run / "reserves").iterdir()
@@ -162,7 +162,7 @@ class NotLent(Limits):
 async def test_there_is_one_for_each_project_and_engine_and_no_more_than_there_may_be(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Reserves(yard.warm, yard.instances, None)
+    made = EnvZygotes(yard.warm, yard.instances, None)
     monkeypatch.setattr(reserves, "MOST", 3)
     python = str(yard.python)
     paths = [
@@ -183,6 +183,6 @@ async def test_there_is_one_for_each_project_and_engine_and_no_more_than_there_m
 
 async def test_where_it_may_not_be_there_is_none(yard: Yard) -> None:
     held = NotLent(node="00000000", home=yard.root, instances_dir=yard.instances, run_dir=yard.run)
-    made = Reserves(yard.warm, yard.instances, held)
+    made = EnvZygotes(yard.warm, yard.instances, held)
     assert made.lend(str(yard.python), "Scikit_Learn", "one") is None
     assert zygotes(yard.sockets) == []

@@ -10,8 +10,8 @@ import pytest
 from loop_support import M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 
-from modelyard.control.service_pass import service_pass
-from modelyard.domain.instance import Phase
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.rollout.instance import Phase
 from modelyard.store.tables.service import ServingPeriod
 
 PROBATION_S = 2.0
@@ -25,7 +25,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def passes(bench: Bench, service_id: str, times: int, ms: int = 50) -> None:
     for _ in range(times):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(ms)
 
 
@@ -49,7 +49,7 @@ async def test_a_replaced_version_stays_within_its_surge(bench: Bench) -> None:
     await bench.update(service_id, config=[version(M2, 100, 3)])
     most, fewest = 0, 99
     for _ in range(150):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(50)
         most = max(most, len(bench.runtime.alive()))
         fewest = min(fewest, len(bench.gateway.endpoints(service_id)))
@@ -66,7 +66,7 @@ async def test_traffic_moves_with_the_instances(bench: Bench) -> None:
     seen = []
     await bench.update(service_id, config=[version(M2, 100, 3)])
     for _ in range(150):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(50)
         weight = bench.gateway.weights(service_id).get(M2, 0)
         if weight not in seen[-1:]:
@@ -108,7 +108,7 @@ async def test_who_lost_its_weight_does_not_stand_in_for_its_successor(bench: Be
     successor = version(M1, 60, envs={"LEVEL": "2"})
     await bench.update(service_id, config=[successor, version(M2, 40)])
     for _ in range(100):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(50)
         if bench.gateway.weights(service_id)[M1]:
             assert old not in bench.gateway.endpoints(service_id)
@@ -179,7 +179,7 @@ async def test_going_back_to_what_is_kept_moves_weights_only(bench: Bench) -> No
     assert (await bench.service(service_id)).kept_revision == 1
     begun = len(bench.runtime.history)
     await bench.update(service_id, config=[version(M1, 100, 2)])
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     assert {m: w for m, w in bench.gateway.weights(service_id).items() if w} == {M1: 100}
     assert bench.gateway.endpoints(service_id) >= old
     assert len(bench.runtime.history) == begun, "nothing was started, nothing drained"
@@ -209,7 +209,7 @@ async def test_a_guard_moves_traffic_step_by_step(bench: Bench) -> None:
     await bench.update(service_id, config=[version(M2, 100)], additional_properties=guard)
     weights = []
     for _ in range(60):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(200)
         bench.requests.count(service_id, M1, 100)
         bench.requests.count(service_id, M2, 100)

@@ -9,10 +9,10 @@ import pytest
 from loop_support import M1, Bench, loop_bench, version
 from sqlalchemy import select
 
-from modelyard.control.loop import Loop
-from modelyard.control.service_pass import service_pass
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.control.reconciler.work_queue import Loop
 from modelyard.steps import Step
-from modelyard.store import leases
+from modelyard.store.service import leases
 from modelyard.store.tables.service import Service
 
 DAY_MS = 86_400_000
@@ -61,7 +61,7 @@ async def test_a_clock_that_jumps_stops_once(bench: Bench, jump: int) -> None:
     service_id, due = await _running(bench)
     bench.clock.now += jump
     for _ in range(5):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(1_000)
     early = jump < 0
     service = await bench.service(service_id)
@@ -74,7 +74,7 @@ async def test_a_clock_that_jumps_stops_once(bench: Bench, jump: int) -> None:
     # The clock is set right again: nothing happens twice.
     bench.clock.now -= jump
     for _ in range(5):
-        await service_pass(bench.parts, service_id)
+        await reconcile(bench.parts, service_id)
         bench.clock.pass_ms(30 * 60_000)
     assert await _stops(bench, service_id) == 1
     assert (await bench.service(service_id)).status == "stopped"
@@ -84,7 +84,7 @@ async def test_a_jump_back_while_stopping_or_updating_loses_nothing(bench: Bench
     service_id, due = await _running(bench)
     bench.runtime.drains_at_once = False
     bench.clock.now = due
-    await service_pass(bench.parts, service_id)
+    await reconcile(bench.parts, service_id)
     assert (await bench.service(service_id)).status == "stopping"
     bench.clock.now -= DAY_MS
     bench.runtime.drains_at_once = True

@@ -11,39 +11,41 @@ import pytest
 from loop_support import AUTHOR, M1, Bench, loop_bench, version
 from sqlalchemy import select, update
 
-from modelyard.control.judging import Asked, Form
-from modelyard.control.service_pass import service_pass
-from modelyard.control.wishes import Wishes
-from modelyard.domain.lifecycle import Action, Status, Verdict, follows, may
-from modelyard.domain.observed import Wanted
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest
+from modelyard.control.changes.service_changes import ServiceChanges
+from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.rollout.state import DesiredStatus
+from modelyard.domain.service.lifecycle import Action, Status, Verdict, follows, may
 from modelyard.errors import StateForbids
 from modelyard.steps import Step
 from modelyard.store.tables.service import Event, Revision, Service, ServiceTag, UpdateLog
 
 COUNT = {"model_id": M1, "changed_value": "2"}
 REPLACED = {"op": "replace", "path": "/config/0/instance_count", "value": 2}
-UPDATES: dict[Action, list[Asked]] = {
-    Action.START: [Asked(Form.UPDATE, {"status": "running"})],
-    Action.STOP: [Asked(Form.UPDATE, {"status": "stopped"})],
+UPDATES: dict[Action, list[ChangeRequest]] = {
+    Action.START: [ChangeRequest(ChangeKind.UPDATE, {"status": "running"})],
+    Action.STOP: [ChangeRequest(ChangeKind.UPDATE, {"status": "stopped"})],
     Action.CONFIGURE: [
-        Asked(Form.UPDATE, {"config": [version(M1, 100, 2)]}),
-        Asked(Form.UPDATE, {"load_balancer_policy": "SOURCE_IP"}),
-        Asked(Form.PATCH, [REPLACED]),
-        Asked(Form.ROLLBACK, 1),
+        ChangeRequest(ChangeKind.UPDATE, {"config": [version(M1, 100, 2)]}),
+        ChangeRequest(ChangeKind.UPDATE, {"load_balancer_policy": "SOURCE_IP"}),
+        ChangeRequest(ChangeKind.PATCH, [REPLACED]),
+        ChangeRequest(ChangeKind.ROLLBACK, 1),
     ],
     Action.DESCRIBE: [
-        Asked(Form.UPDATE, {"description": "x"}),
-        Asked(Form.UPDATE, {"schedule": []}),
-        Asked(Form.UPDATE, {"additional_properties": {"a": "b"}}),
+        ChangeRequest(ChangeKind.UPDATE, {"description": "x"}),
+        ChangeRequest(ChangeKind.UPDATE, {"schedule": []}),
+        ChangeRequest(ChangeKind.UPDATE, {"additional_properties": {"a": "b"}}),
     ],
     Action.PROPERTY: [
-        Asked(Form.PROPERTY, {"changed_property": "instance_count", "configs": [COUNT]})
+        ChangeRequest(
+            ChangeKind.PROPERTY, {"changed_property": "instance_count", "configs": [COUNT]}
+        )
     ],
 }
 WANTED = {
-    Status.STOPPED: Wanted.STOPPED,
-    Status.STOPPING: Wanted.STOPPED,
-    Status.DELETING: Wanted.DELETED,
+    Status.STOPPED: DesiredStatus.STOPPED,
+    Status.STOPPING: DesiredStatus.STOPPED,
+    Status.DELETING: DesiredStatus.DELETED,
 }
 
 
@@ -55,7 +57,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def _put_in(bench: Bench, service_id: str, status: Status) -> None:
     async with bench.database.write(Step.TEST) as session:
-        wanted = WANTED.get(status, Wanted.RUNNING).value
+        wanted = WANTED.get(status, DesiredStatus.RUNNING).value
         await session.execute(
             update(Service).where(Service.id == service_id).values(status=status, wanted=wanted)
         )
@@ -76,7 +78,9 @@ async def _everything(bench: Bench, service_id: str) -> list[Any]:
         ]
 
 
-async def _ask(wishes: Wishes, service_id: str, action: Action, asked: Asked | None) -> None:
+async def _ask(
+    wishes: ServiceChanges, service_id: str, action: Action, asked: ChangeRequest | None
+) -> None:
     if action is Action.DELETE:
         await wishes.delete(AUTHOR, [service_id])
     elif asked is None:
@@ -87,7 +91,7 @@ async def _ask(wishes: Wishes, service_id: str, action: Action, asked: Asked | N
 
 async def test_each_action_is_allowed_or_refused_as_the_table_says(bench: Bench) -> None:
     for status, action in product(Status, Action):
-        asked: list[Asked | None] = [*UPDATES.get(action, [])]
+        asked: list[ChangeRequest | None] = [*UPDATES.get(action, [])]
         if action is Action.DESCRIBE or action is Action.DELETE:
             asked.append(None)
         for index, one in enumerate(asked):
@@ -110,7 +114,7 @@ async def test_each_action_is_allowed_or_refused_as_the_table_says(bench: Bench)
 
 async def test_strictly_the_same_status_is_refused(bench: Bench) -> None:
     strict = bench.wishes.settings.model_copy(update={"strict_same_status": True})
-    wishes = Wishes(strict, bench.database, bench.clock)
+    wishes = ServiceChanges(strict, bench.database, bench.clock)
     for status, wanted in ((Status.RUNNING, "running"), (Status.STOPPED, "stopped")):
         service_id = await bench.create(version(M1, 100), service_name=wanted)
         await _put_in(bench, service_id, status)
@@ -124,7 +128,7 @@ async def test_what_the_loop_makes_of_a_service_follows_the_table(bench: Bench) 
 
     async def watch(passes: int) -> None:
         for _ in range(passes):
-            await service_pass(bench.parts, service_id)
+            await reconcile(bench.parts, service_id)
             bench.clock.pass_ms(500)
             seen.append(Status((await bench.service(service_id)).status))
 

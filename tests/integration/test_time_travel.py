@@ -12,8 +12,8 @@ from bench_api import Api, service_api
 from loop_support import AUTHOR, M1, M2, version
 from sqlalchemy import update
 
-from modelyard.control.judging import Asked, Form
-from modelyard.domain.tally import RequestRecord
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest
+from modelyard.domain.canary.request_counts import RequestRecord
 from modelyard.steps import Step
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import ServingPeriod, UpdateLog
@@ -180,7 +180,7 @@ async def test_what_was_only_stored_comes_back_under_its_guard(api: Api) -> None
     await bench.settle(service_id)
     for number, guarded in ((2, True), (1, False)):
         async with bench.database.read() as session:
-            asked = Asked(Form.ROLLBACK, number)
+            asked = ChangeRequest(ChangeKind.ROLLBACK, number)
             judged = await bench.wishes.judge(session, AUTHOR, service_id, asked, lock=False)
         assert judged.new is not None
         assert (judged.new.rollout.guard is not None) is guarded

@@ -14,9 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
-
 from instance_support import (
     DEADLINE_S,
     ask_instance,
@@ -25,15 +22,18 @@ from instance_support import (
     wait_for,
     write_package,
 )
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
 from modelyard import processes
-from modelyard.domain.instance import InstanceReport, InstanceSpec
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec
 from modelyard.processes import ProcessIdentity
-from modelyard.runtime import groups
-from modelyard.runtime.limits import Limits, take_away
-from modelyard.runtime.local import LocalRuntime
-from modelyard.runtime.sweep import marked
-from modelyard.runtime.warm import WarmStarts, end_all, zygotes
-from modelyard_instance.confine import read_confinement
+from modelyard.runtime.limits import groups
+from modelyard.runtime.limits.instance_limits import Limits, take_away
+from modelyard.runtime.local.local_runtime import LocalRuntime
+from modelyard.runtime.local.sweep import marked
+from modelyard.runtime.local.zygotes import WarmStarts, end_all, zygotes
+from modelyard_instance.sandbox.confine import read_confinement
 from modelyard_instance.state import start_ticks
 
 TELLTALE = """
@@ -110,7 +110,7 @@ async def yard() -> AsyncIterator[Yard]:
 
 
 def is_forked(report: InstanceReport) -> bool:
-    return b"modelyard_instance.zygote" in Path(f"/proc/{report.pid}/cmdline").read_bytes()
+    return b"modelyard_instance.zygotes.zygote" in Path(f"/proc/{report.pid}/cmdline").read_bytes()
 
 
 async def test_the_first_start_is_plain_and_the_next_is_forked(yard: Yard) -> None:

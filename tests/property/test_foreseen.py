@@ -13,26 +13,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_planner import MODELS, configs
 
-from modelyard.domain.config import VersionConfig
-from modelyard.domain.durations import start_time
-from modelyard.domain.explain import explain
-from modelyard.domain.foreseen import Foreseen
-from modelyard.domain.observed import (
+from modelyard.domain.preview.change import PlannedChange
+from modelyard.domain.preview.document import explain
+from modelyard.domain.preview.pool_usage import pool_uses
+from modelyard.domain.preview.simulation import Assumptions, Trace, simulate
+from modelyard.domain.preview.start_times import start_time
+from modelyard.domain.rollout.state import (
     Desired,
+    DesiredStatus,
     Instance,
     Observed,
     RevisionTarget,
     Stage,
     Step,
-    Wanted,
 )
-from modelyard.domain.revision import diff
-from modelyard.domain.rollout import Guard, Rollout
-from modelyard.domain.room import pool_uses
-from modelyard.domain.simulation import Assumptions, Trace, simulate
-from modelyard.domain.slots import assign_slots
-from modelyard.domain.traffic import LoadBalancerPolicy
-from modelyard.store.state import version_target
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.revision import diff
+from modelyard.domain.service.rollout_policy import Guard, Rollout
+from modelyard.domain.service.slots import assign_slots
+from modelyard.domain.service.traffic import LoadBalancerPolicy
+from modelyard.store.service.state import version_target
 
 NOW = 1_000_000_000
 TIMES = {"a": 1_000, "b": 3_000, "c": 40}
@@ -51,7 +51,9 @@ def revision(number: int, config: Configs, keep_ms: int = 0) -> RevisionTarget:
 
 
 def deployed(config: Configs) -> Trace:
-    first = Desired(Wanted.RUNNING, revision(1, config), None, None, since=NOW, probation_ms=200)
+    first = Desired(
+        DesiredStatus.RUNNING, revision(1, config), None, None, since=NOW, probation_ms=200
+    )
     return simulate(first, Observed(), Assumptions(TIMES, 2_000), NOW)
 
 
@@ -97,7 +99,7 @@ def test_a_preview_ends_where_the_change_leads(
     )
     trace = simulate(wish, observed, Assumptions(TIMES, 2_000, guard=guard), now)
     _reaches(trace, after)
-    case = Foreseen(
+    case = PlannedChange(
         before=start.end,
         after=wish,
         observed=observed,
@@ -118,7 +120,7 @@ def test_a_preview_ends_where_the_change_leads(
         started_for={i.instance_id: 1 for i in observed.instances},
     )
     _tells(explain(case), case, after)
-    stopped = replace(trace.end, wanted=Wanted.STOPPED, since=now)
+    stopped = replace(trace.end, wanted=DesiredStatus.STOPPED, since=now)
     end = simulate(stopped, Observed(trace.moments[-1].alive), Assumptions({}, 1), now)
     assert (end.moments[-1].alive, end.done_at is not None, end.at_rest) == ((), True, True)
 
@@ -137,7 +139,7 @@ def _reaches(trace: Trace, after: Configs) -> None:
     assert len(set(trace.drains)) == len(trace.drains)
 
 
-def _tells(document: dict[str, object], case: Foreseen, after: Configs) -> None:
+def _tells(document: dict[str, object], case: PlannedChange, after: Configs) -> None:
     told = document["instances"]
     assert isinstance(told, list)
     ends = {(act["instance_id"], act["action"]) for act in told}

@@ -9,10 +9,10 @@ from math import log
 
 import pytest
 
-from modelyard.domain.evidence import Count, evidence
-from modelyard.domain.guard import Decision, Judgement, judge
-from modelyard.domain.rollout import Guard
-from modelyard.domain.tally import BOUNDS_MS, Tally, bucket
+from modelyard.domain.canary.analysis import Decision, Verdict, judge
+from modelyard.domain.canary.request_counts import BOUNDS_MS, Tally, bucket
+from modelyard.domain.canary.sequential_test import Count, evidence
+from modelyard.domain.service.rollout_policy import Guard
 
 Latency = Callable[[random.Random], float]
 GUARD = Guard(steps=(5, 25, 50), hold_s=30, min_samples=100)
@@ -55,7 +55,7 @@ class Version:
 
 def watch(
     seed: int, stable: Version, candidate: Version, *, seconds: int, each: tuple[int, int]
-) -> tuple[Judgement, int]:
+) -> tuple[Verdict, int]:
     """Look every second at ``each`` more predictions; the last judgement and the candidate's
     predictions until then. Stops when it goes back.
     """

@@ -21,10 +21,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from modelyard.domain.comparison import new_versions
-from modelyard.domain.config import VersionConfig
-from modelyard.domain.observed import (
+from modelyard.domain.rollout.canary_pairs import new_versions
+from modelyard.domain.rollout.outcome import Transition, outcome
+from modelyard.domain.rollout.planner import Plan, Verdict, plan, present_split
+from modelyard.domain.rollout.planning_state import PlanningState
+from modelyard.domain.rollout.state import (
     Desired,
+    DesiredStatus,
     Failure,
     Instance,
     Kept,
@@ -33,14 +36,11 @@ from modelyard.domain.observed import (
     Stage,
     Step,
     VersionTarget,
-    Wanted,
 )
-from modelyard.domain.outcome import Turn, outcome
-from modelyard.domain.planner import Plan, Verdict, plan, present_split
-from modelyard.domain.scene import Scene
-from modelyard.domain.slots import assign_slots
-from modelyard.domain.split import Split, served_since
-from modelyard.store.state import version_target
+from modelyard.domain.rollout.traffic_split import Split, served_since
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.slots import assign_slots
+from modelyard.store.service.state import version_target
 
 MODELS = ("a", "b", "c", "d")
 PROBATION_MS = 200
@@ -82,7 +82,7 @@ class World(RuleBasedStateMachine):
         self.configs = {1: assign_slots((), config)}
         self.revisions = {1: RevisionTarget(1, self._targets(1))}
         self.desired = Desired(
-            Wanted.RUNNING,
+            DesiredStatus.RUNNING,
             self.revisions[1],
             None,
             None,
@@ -104,7 +104,7 @@ class World(RuleBasedStateMachine):
     def update(
         self, config: tuple[VersionConfig, ...], keep_ms: int, steps: tuple[int, ...]
     ) -> None:
-        if self.desired.wanted is Wanted.STOPPED:
+        if self.desired.wanted is DesiredStatus.STOPPED:
             return
         number = max(self.configs) + 1
         self.configs[number] = assign_slots(self.configs[self.desired.target.number], config)
@@ -112,7 +112,7 @@ class World(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 20), keep_ms=st.sampled_from((0, 5_000)))
     def goes_back_by_hand(self, pick: int, keep_ms: int) -> None:
-        if self.desired.wanted is Wanted.STOPPED:
+        if self.desired.wanted is DesiredStatus.STOPPED:
             return
         number = max(self.configs) + 1
         former = self.configs[sorted(self.configs)[pick % len(self.configs)]]
@@ -133,13 +133,15 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def stop(self) -> None:
-        self.desired = replace(self.desired, wanted=Wanted.STOPPED, given_up=False, step=None)
+        self.desired = replace(
+            self.desired, wanted=DesiredStatus.STOPPED, given_up=False, step=None
+        )
 
     @precondition(lambda self: not self.instances)
     @rule()
     def start(self) -> None:
         self.desired = replace(
-            self.desired, wanted=Wanted.RUNNING, since=self.now, given_up=False, step=None
+            self.desired, wanted=DesiredStatus.RUNNING, since=self.now, given_up=False, step=None
         )
 
     @precondition(lambda self: self.desired.step is not None)
@@ -253,7 +255,7 @@ class World(RuleBasedStateMachine):
     def _settle(self, observed: Observed, todo: Plan) -> None:
         result = outcome(self.desired, observed, todo)
         before = self.desired
-        self.changed = result.turn in (Turn.ROLLS_BACK, Turn.GIVES_UP)
+        self.changed = result.turn in (Transition.ROLLS_BACK, Transition.FAILED)
         self.desired = replace(
             before,
             serving=self.revisions[result.serving] if result.serving else None,
@@ -263,22 +265,24 @@ class World(RuleBasedStateMachine):
         if step and todo.percent == step.percent and not step.begun:
             self.desired = replace(self.desired, step=replace(step, begun=True))
             self.changed = True
-        if result.turn is Turn.ARRIVED and before.live and before.target.keep_former_ms:
+        if result.turn is Transition.COMPLETED and before.live and before.target.keep_former_ms:
             kept = Kept(before.live, self.now + before.target.keep_former_ms)
             self.desired = replace(self.desired, kept=kept)
         kept_now = self.desired.kept
         if (
             kept_now
             and self.now >= kept_now.until
-            and not Scene(self.desired, Observed(tuple(self.instances.values())), self.now).former
+            and not PlanningState(
+                self.desired, Observed(tuple(self.instances.values())), self.now
+            ).former
         ):
             self.desired = replace(self.desired, kept=None)
-        if result.turn is Turn.ROLLS_BACK:
+        if result.turn is Transition.ROLLS_BACK:
             assert self.desired.live
             self.desired = replace(
                 self.desired, target=self.desired.live, since=self.now, step=None, rejected=""
             )
-        if result.turn is Turn.GIVES_UP:
+        if result.turn is Transition.FAILED:
             self.desired = replace(self.desired, given_up=True)
 
     # -- the laws --------------------------------------------------------------------------------
@@ -297,7 +301,7 @@ class World(RuleBasedStateMachine):
                     assert instance_id not in todo.retire, "retired while it gets traffic"
             self._only_who_carried_or_is_asked_to(todo.split, by_id)
         assert len(set(todo.retire)) == len(todo.retire)
-        if self.desired.wanted is Wanted.RUNNING and not self.desired.given_up:
+        if self.desired.wanted is DesiredStatus.RUNNING and not self.desired.given_up:
             self._last_good_stays(observed, todo)
             self._within_surge(observed, todo)
             self._guard_is_obeyed(todo)
@@ -325,7 +329,7 @@ class World(RuleBasedStateMachine):
         now_serving = target if flipped else serving
         if flipped:
             assert todo.split.revision == target.number
-        scene = Scene(self.desired, observed, self.now)
+        scene = PlanningState(self.desired, observed, self.now)
 
         def follows(i: Instance, slot: str) -> bool:
             makes = target.makes(i.model_id, i.fingerprint)
@@ -356,7 +360,7 @@ class World(RuleBasedStateMachine):
         target, serving = self.desired.target, self.desired.serving
         if target.keep_former_ms or todo.split is None:
             return
-        present = Scene(self.desired, observed, self.now).present
+        present = PlanningState(self.desired, observed, self.now).present
         flipped = serving is None or todo.split.revision == target.number != serving.number
 
         def takes_room(i: Instance, slot: str) -> bool:
@@ -421,7 +425,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def a_restart_repeats_what_was_in_force(self) -> None:
-        if not hasattr(self, "desired") or self.desired.wanted is not Wanted.RUNNING:
+        if not hasattr(self, "desired") or self.desired.wanted is not DesiredStatus.RUNNING:
             return
         observed = Observed(tuple(self.instances.values()), self.failures)
         split = present_split(self.desired, observed, self.now)
@@ -463,7 +467,7 @@ class World(RuleBasedStateMachine):
                         self._end(instance, "broken", decisive=False)
                     else:
                         self._move(instance, Stage.READY)
-        if self.desired.wanted is not Wanted.RUNNING or self.desired.given_up:
+        if self.desired.wanted is not DesiredStatus.RUNNING or self.desired.given_up:
             assert todo.verdict is Verdict.ENDED
             assert not self.instances
         else:

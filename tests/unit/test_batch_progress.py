@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from modelyard.batch.spec import Progress
-from modelyard.control.batch_progress import (
+from modelyard.control.batch.progress import (
     LOSSES_AT_MOST,
     STEADY_MS,
     Driver,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.control.checks import Answer, Checks, run_check
-from modelyard.domain.guard import Decision
+from modelyard.control.check_scripts import Answer, Checks, run_check
+from modelyard.domain.canary.analysis import Decision
 
 DEADLINE_S = 10
 

@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import os, sys
-import modelyard.platform
+import modelyard.composition
 assert "grpc" in sys.modules
 print(os.environ["GRPC_ENABLE_FORK_SUPPORT"])
 """

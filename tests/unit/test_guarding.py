@@ -10,19 +10,13 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.control.checks import Checks
-from modelyard.control.guarding import (
-    GuardedStep,
-    Look,
-    began,
-    look,
-    take,
-)
-from modelyard.domain.comparison import comparisons, counted, new_versions
-from modelyard.domain.guard import Decision
-from modelyard.domain.observed import RevisionTarget, VersionTarget
-from modelyard.domain.rollout import Guard
-from modelyard.domain.tally import Tally, VersionKey
+from modelyard.control.check_scripts import Checks
+from modelyard.control.reconciler.canary_step import GuardedStep, Look, began, look, take
+from modelyard.domain.canary.analysis import Decision
+from modelyard.domain.canary.request_counts import Tally, VersionKey
+from modelyard.domain.rollout.canary_pairs import comparisons, counted, new_versions
+from modelyard.domain.rollout.state import RevisionTarget, VersionTarget
+from modelyard.domain.service.rollout_policy import Guard
 from modelyard.store.tables.service import Event, Service
 from modelyard.testing.requests import FakeRequests, tally
 

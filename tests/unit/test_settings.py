@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from modelyard.domain.pools import Generation, PoolRef
-from modelyard.domain.resources import Resources
+from modelyard.domain.service.pools import Generation, PoolRef
+from modelyard.domain.service.resources import Resources
 from modelyard.pool_settings import PoolSettings
 from modelyard.settings import Settings
 

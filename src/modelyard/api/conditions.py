@@ -13,10 +13,10 @@ from modelyard.api.body import JsonBody
 from modelyard.api.context import Context, ContextDep
 from modelyard.api.deps import ClaimsDep
 from modelyard.api.schemas.services import resource_ids
-from modelyard.control.accepted import Accepted
-from modelyard.control.conditions import Conditions, etag
-from modelyard.control.idempotency import Call, digest_of
-from modelyard.control.judging import Asked, Author, Form
+from modelyard.control.changes.accepted import Accepted
+from modelyard.control.changes.admission import Author, ChangeKind, ChangeRequest
+from modelyard.control.changes.idempotency import Call, digest_of
+from modelyard.control.changes.preconditions import Conditions, etag
 from modelyard.domain.roles import ADMIN
 from modelyard.errors import InvalidRequest
 from modelyard.iam.claims import Claims
@@ -172,7 +172,7 @@ class Change:
     dry_run: bool
     response: Response
 
-    async def carry_out(self, claims: Claims, service_id: str, asked: Asked) -> Json:
+    async def carry_out(self, claims: Claims, service_id: str, asked: ChangeRequest) -> Json:
         """Write the change down, wake the loop and give the answer; or the preview."""
         author, wishes = author_of(claims), self.context.wishes
         if self.dry_run:
@@ -180,7 +180,7 @@ class Change:
         accepted = await wishes.change(author, service_id, asked, self.conditions)
         self.context.hint(service_id)
         tell(self.response, accepted)
-        bare = asked.form is Form.UPDATE and self.context.settings.bare_update_answer
+        bare = asked.form is ChangeKind.UPDATE and self.context.settings.bare_update_answer
         if accepted.at is None or bare:
             return {}
         return {"update_time": str(accepted.at), "resource_ids": resource_ids(accepted)}

@@ -9,14 +9,14 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from modelyard.clock import Clock
+from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.control.ports import Gateway
-from modelyard.control.wishes import Wishes
-from modelyard.gateway.request_log import RequestLog
+from modelyard.gateway.request_log.reader import RequestLog
 from modelyard.iam.tokens import Tokens
 from modelyard.monitor.rate import CallRate
 from modelyard.monitor.shadows import ShadowMeter
 from modelyard.monitor.usage import UsageMeter
-from modelyard.packages.importer import ModelImporter
+from modelyard.packages.importing.importer import ModelImporter
 from modelyard.settings import Settings
 from modelyard.store.database import Database
 
@@ -31,7 +31,7 @@ class Context:
     tokens: Tokens
     importer: ModelImporter
     gateway: Gateway
-    wishes: Wishes
+    wishes: ServiceChanges
     usage: UsageMeter
     rate: CallRate
     shadows: ShadowMeter

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from fastapi import Request
 
-from modelyard.domain.fields import Fields, Problems
+from modelyard.domain.body_reader import Fields, Problems
 from modelyard.errors import refuse
 from modelyard.store.events import EventFilter
 from modelyard.store.paging import Page

@@ -7,8 +7,8 @@ from typing import Any
 
 from modelyard.api.schemas.batch import run_details
 from modelyard.api.schemas.services import Details, LastRun
-from modelyard.domain.config import VersionConfig
-from modelyard.domain.observed import Stage
+from modelyard.domain.rollout.state import Stage
+from modelyard.domain.service.config import VersionConfig
 from modelyard.monitor.shadows import ShadowMeter, ShadowReading
 from modelyard.monitor.usage import UsageMeter
 from modelyard.store.tables.service import Instance

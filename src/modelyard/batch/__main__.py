@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from modelyard.batch.driver import drive
+from modelyard.batch.driver.run import drive
 from modelyard.batch.spec import BadRun
 from modelyard.objects.store import Objects
 from modelyard.settings import Settings

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from modelyard import __version__
-from modelyard.cli import batch, iam, models, obs, platform_commands, services
-from modelyard.cli.check import check
-from modelyard.cli.failures import CliError
-from modelyard.cli.output import say, show_failure
-from modelyard.cli.predict import predict
-from modelyard.cli.prove import prove
-from modelyard.cli.quickstart import quickstart
+from modelyard.cli.commands import batch, iam, models, obs, platform
+from modelyard.cli.commands.check import check
+from modelyard.cli.commands.predict import predict
+from modelyard.cli.commands.service import services
+from modelyard.cli.proving.command import prove
+from modelyard.cli.quickstart.command import quickstart
+from modelyard.cli.terminal.output import say, show_failure
+from modelyard.client.failures import CliError
 
 app = typer.Typer(
     name="modelyard",
@@ -42,11 +43,11 @@ def root(
 
 
 for _command in (
-    platform_commands.up,
-    platform_commands.down,
-    platform_commands.status,
-    platform_commands.env,
-    platform_commands.token,
+    platform.up,
+    platform.down,
+    platform.status,
+    platform.env,
+    platform.token,
     quickstart,
     predict,
     check,

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from modelyard.batch.spec import Address, RunSpec
 from modelyard.batch.supervision import DriverReport
-from modelyard.domain.instance import InstanceReport, InstanceSpec
-from modelyard.domain.tally import Tally, VersionKey
-from modelyard.domain.traffic import ServiceTraffic
+from modelyard.domain.canary.request_counts import Tally, VersionKey
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec
+from modelyard.domain.service.traffic import ServiceTraffic
 
 
 class Runtime(Protocol):

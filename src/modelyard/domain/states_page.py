@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from modelyard.domain.lifecycle import TRANSITIONS, Action, Status, Verdict, may
+from modelyard.domain.service.lifecycle import TRANSITIONS, Action, Status, Verdict, may
 
 _WORDS = {Verdict.ALLOWED: "yes", Verdict.FORBIDDEN: "no", Verdict.SAME: "already so"}
 _HEAD = """# A service's statuses
 
-Generated from `src/modelyard/domain/lifecycle.py` by
+Generated from `src/modelyard/domain/service/lifecycle.py` by
 `python -m modelyard.domain.states_page > docs/states.md`; do not edit.
 """
 _ALLOWED = """

@@ -19,8 +19,8 @@ import structlog
 
 from modelyard import processes
 from modelyard.errors import Unavailable
-from modelyard.gateway.access_log import FLUSH_MS
-from modelyard.gateway.bootstrap import bootstrap
+from modelyard.gateway.config.resources.access_log import FLUSH_MS
+from modelyard.gateway.config.resources.bootstrap import bootstrap
 from modelyard.gateway.stats import Admin
 from modelyard.processes import ProcessIdentity
 from modelyard.settings import Settings

@@ -6,25 +6,25 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from weakref import WeakValueDictionary
 
-from modelyard.domain.traffic import ServiceTraffic
+from modelyard.domain.service.traffic import ServiceTraffic
 from modelyard.errors import GatewayTimeout, InternalFailure
-from modelyard.gateway import names
-from modelyard.gateway.cache import Cache, RefusedError
-from modelyard.gateway.check import require_consistent
-from modelyard.gateway.envoy import EnvoyProcess
-from modelyard.gateway.listener import authentication, public_listener
-from modelyard.gateway.request_log import RequestLog
-from modelyard.gateway.resources import Key, Kind, Resource
-from modelyard.gateway.retirement import LINGER_S, Retirement
-from modelyard.gateway.snapshot import (
+from modelyard.gateway.config.consistency import require_consistent
+from modelyard.gateway.config.listener import authentication, public_listener
+from modelyard.gateway.config.resources import names
+from modelyard.gateway.config.routing.snapshot import (
     Snapshot,
     clusters_of,
     control_plane_snapshot,
     service_snapshot,
 )
+from modelyard.gateway.envoy import EnvoyProcess
+from modelyard.gateway.request_log.reader import RequestLog
+from modelyard.gateway.retirement import LINGER_S, Retirement
 from modelyard.gateway.stats import Admin
-from modelyard.gateway.stream import Sent
-from modelyard.gateway.xds import XdsServer
+from modelyard.gateway.xds.cache import Cache, RefusedError
+from modelyard.gateway.xds.resources import Key, Kind, Resource
+from modelyard.gateway.xds.server import XdsServer
+from modelyard.gateway.xds.stream import Sent
 from modelyard.settings import Settings
 from modelyard.steps import Step, reached
 

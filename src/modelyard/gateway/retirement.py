@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from modelyard.gateway.cache import Cache
-from modelyard.gateway.resources import Key, Kind
+from modelyard.gateway.xds.cache import Cache
+from modelyard.gateway.xds.resources import Key, Kind
 
 LINGER_S = 2.0
 """Seconds beyond the longest prediction for which a cluster without routes is kept."""

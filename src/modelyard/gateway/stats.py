@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from modelyard.gateway import names
+from modelyard.gateway.config.resources import names
 
 _LINE = re.compile(
     r"^cluster\.(?P<cluster>[^.]+/[^.]+)\.(?P<stat>upstream_rq_\w+): (?P<value>\d+)$"

@@ -36,7 +36,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedScope:
+class RequestedScope:
     kind: ScopeKind
     target: Reference = Reference()
 
@@ -53,7 +53,7 @@ class Login:
 
 
 async def by_password(
-    database: Database, user: Reference, password: str, scope: WantedScope
+    database: Database, user: Reference, password: str, scope: RequestedScope
 ) -> Login:
     """Log in with a password.
 
@@ -70,7 +70,7 @@ async def by_password(
         return await _scoped(session, found, scope, None)
 
 
-async def by_token(database: Database, tokens: Tokens, token: str, scope: WantedScope) -> Login:
+async def by_token(database: Database, tokens: Tokens, token: str, scope: RequestedScope) -> Login:
     """Trade a token for one of another scope; the new one ends when the old one would.
 
     Raises as ``by_password`` and ``Tokens.verify`` do.
@@ -103,7 +103,7 @@ async def _domain(session: AsyncSession, domain: Reference) -> Domain | None:
 
 
 async def _scoped(
-    session: AsyncSession, user: User, scope: WantedScope, not_after: int | None
+    session: AsyncSession, user: User, scope: RequestedScope, not_after: int | None
 ) -> Login:
     domain = await identities.find_domain(session, id_=user.domain_id)
     assert domain is not None, "a foreign key holds it"
@@ -124,7 +124,7 @@ async def _scoped(
     return Login(who, home, {"id": project.id, "name": project.name}, roles, not_after)
 
 
-async def _project(session: AsyncSession, user: User, scope: WantedScope) -> Project | None:
+async def _project(session: AsyncSession, user: User, scope: RequestedScope) -> Project | None:
     """The project to scope to, out of the user's own; None for an unscoped token."""
     if scope.kind is ScopeKind.UNSCOPED:
         return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from modelyard.domain.instance import InstanceReport, InstanceSpec
-from modelyard.runtime.container import ContainerRuntime
-from modelyard.runtime.engine import ContainerEngine
-from modelyard.runtime.limits import Limits
-from modelyard.runtime.local import LocalRuntime
-from modelyard.runtime.warm import WarmStarts
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec
+from modelyard.runtime.containers.container_runtime import ContainerRuntime
+from modelyard.runtime.containers.engine import ContainerEngine
+from modelyard.runtime.limits.instance_limits import Limits
+from modelyard.runtime.local.local_runtime import LocalRuntime
+from modelyard.runtime.local.zygotes import WarmStarts
 from modelyard.settings import Settings
 
 

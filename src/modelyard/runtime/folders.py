@@ -7,7 +7,7 @@
         process.json   pid and start time, written by whoever launched it
         state.json     the front's own word: pid, start time, port, phase, message
         launch.log     what the front printed before it had a log
-        confinement.json  what the instance is shut in by, if anything (``runtime/limits.py``)
+        confinement.json  what the instance is shut in by, if anything (``runtime/limits``)
         work/          the worker's current folder
         tmp/           what the worker finds as /tmp, when it has a user of its own
 
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelyard.domain.instance import InstanceSpec
+from modelyard.domain.rollout.instance import InstanceSpec
 from modelyard.processes import ProcessIdentity, write_private, write_record
 
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.-]{0,127}\Z", re.ASCII)
@@ -92,7 +92,7 @@ class InstanceFolder:
 
 
 def reserves_dir(instances_dir: Path) -> Path:
-    """Where the folders of packages' zygotes lie (``runtime/reserves.py``). Pure."""
+    """Where the folders of packages' zygotes lie (``runtime/local/env_zygotes.py``). Pure."""
     return instances_dir.with_name("reserves")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from modelyard.domain.config import VersionConfig
+from modelyard.domain.service.config import VersionConfig
 from modelyard.store.paging import Page
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Revision

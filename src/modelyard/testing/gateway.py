@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from modelyard.domain.traffic import ServiceTraffic
+from modelyard.domain.service.traffic import ServiceTraffic
 from modelyard.errors import GatewayTimeout
 from modelyard.steps import Step, reached
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modelyard.domain.tally import Tally, VersionKey, bucket
+from modelyard.domain.canary.request_counts import Tally, VersionKey, bucket
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from modelyard.domain.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.steps import Step, reached
 
 

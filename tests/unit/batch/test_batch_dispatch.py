@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from modelyard.batch import dispatch, lines
-from modelyard.batch.dispatch import TIMED_OUT, Dispatcher
+from modelyard.batch.dispatch import dispatcher as dispatch
+from modelyard.batch.dispatch import http_client
+from modelyard.batch.dispatch.dispatcher import TIMED_OUT, Dispatcher
+from modelyard.batch.dispatch.work import Work
 from modelyard.batch.spec import Address, RunSpec
-from modelyard.batch.work import Work
 
 DEADLINE_S = 20
 HANG, HANG_UP = "hang", "hang up"
@@ -199,7 +200,7 @@ async def test_an_answer_may_end_with_its_connection() -> None:
 
 
 async def test_an_answer_without_an_end_fails_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "MOST_ANSWER", 100_000)
+    monkeypatch.setattr(http_client, "MOST_ANSWER", 100_000)
     endless = 200, b"x" * 300_000, ""
     script = Script(lambda body, times: endless if body == b"1" else ok(body, times))
     async with asked(numbered(4), script) as (_, answers):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.batch.inputs import Input
-from modelyard.batch.journal import BadFormer, Former, Journal, Stage
-from modelyard.batch.quarantine import BadRow, read_row, row_line
-from modelyard.batch.spool import ShortSpool, Spool
-from modelyard.batch.tally import Tally
+from modelyard.batch.driver.counts import Tally
+from modelyard.batch.driver.inputs import Input
+from modelyard.batch.driver.journal import BadFormer, Former, Journal, Stage
+from modelyard.batch.driver.spool import ShortSpool, Spool
+from modelyard.batch.formats.quarantine import BadRow, read_row, row_line
 from modelyard.objects.paths import ObjectPath
 
 

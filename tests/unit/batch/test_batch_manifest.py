@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.batch import manifest
-from modelyard.batch.manifest import BadManifest, ManifestReader, Source
-from modelyard.batch.names import manifest_name, quarantine_name, result_key
+from modelyard.batch.formats import manifest
+from modelyard.batch.formats.manifest import BadManifest, ManifestReader, Source
+from modelyard.batch.formats.result_names import manifest_name, quarantine_name, result_key
 from modelyard.objects.paths import ObjectPath
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from modelyard.batch.mapping import BadRule, RowError, fits, parse_rule
-from modelyard.batch.payload import encode
+from modelyard.batch.dispatch.payload import encode
+from modelyard.batch.formats.mapping import BadRule, RowError, fits, parse_rule
 
 EXAMPLE = {
     "type": "object",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.batch.pace import Pace
+from modelyard.batch.dispatch.concurrency_limit import ConcurrencyLimit
 
 
-def serve(pace: Pace, seconds: float, one_s: float, workers: int, most: float = 1e9) -> list[int]:
+def serve(
+    pace: ConcurrencyLimit, seconds: float, one_s: float, workers: int, most: float = 1e9
+) -> list[int]:
     """An instance of ``workers``, each ``one_s`` per request, kept busy; the limits on the way."""
     now, limits = 0.0, []
     while now < seconds:
@@ -23,27 +25,27 @@ def serve(pace: Pace, seconds: float, one_s: float, workers: int, most: float = 
 
 
 def test_it_grows_while_throughput_does() -> None:
-    limits = serve(Pace(64, 40), 10, 0.001, workers=16)
+    limits = serve(ConcurrencyLimit(64, 40), 10, 0.001, workers=16)
     assert max(limits) >= 16
     assert limits[-1] <= 32
 
 
 def test_a_single_worker_keeps_its_short_queue() -> None:
-    assert max(serve(Pace(64, 40), 20, 0.001, workers=1)) <= 2
+    assert max(serve(ConcurrencyLimit(64, 40), 20, 0.001, workers=1)) <= 2
 
 
 def test_it_never_exceeds_the_most() -> None:
-    assert max(serve(Pace(8, 40), 5, 0.001, workers=64)) == 8
+    assert max(serve(ConcurrencyLimit(8, 40), 5, 0.001, workers=64)) == 8
 
 
 @pytest.mark.parametrize("one_s", [12.0, 30.0])
 def test_what_takes_long_gets_no_queue(one_s: float) -> None:
     """A request that waits behind another of half the time limit would time out."""
-    assert set(serve(Pace(64, 40), 1000, one_s, workers=4)) == {1}
+    assert set(serve(ConcurrencyLimit(64, 40), 1000, one_s, workers=4)) == {1}
 
 
 def test_it_shrinks_when_refused_and_when_answers_come_late() -> None:
-    pace = Pace(64, 40, limit=32)
+    pace = ConcurrencyLimit(64, 40, limit=32)
     pace.refused(1.0)
     assert pace.limit == 16
     pace.answered(11.0, 12.0, busy=True)
@@ -51,6 +53,6 @@ def test_it_shrinks_when_refused_and_when_answers_come_late() -> None:
 
 
 def test_it_tries_again_when_the_instance_became_faster() -> None:
-    pace = Pace(64, 40)
+    pace = ConcurrencyLimit(64, 40)
     serve(pace, 5, 0.001, workers=1)
     assert max(serve(pace, 60, 0.001, workers=8)) >= 8

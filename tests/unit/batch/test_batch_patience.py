@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.batch import patience
-from modelyard.batch.patience import patiently
+from modelyard.batch.driver import store_retry
+from modelyard.batch.driver.store_retry import patiently
 from modelyard.errors import InvalidRequest, Unavailable
 
 
@@ -41,7 +41,7 @@ async def test_it_does_not_wait_in_vain(error: Exception) -> None:
 
 
 async def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LONGEST_S", 0.05)
+    monkeypatch.setattr(store_retry, "LONGEST_S", 0.05)
     store = Store(*[Unavailable("away")] * 9)
     with pytest.raises(Unavailable):
         await patiently(store.read)

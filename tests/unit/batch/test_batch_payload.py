@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.batch.payload import (
+from modelyard.batch.dispatch.payload import (
     answer_line,
     encode,
     error_line,
@@ -17,7 +17,7 @@ from modelyard.batch.payload import (
     is_form,
     row_form,
 )
-from modelyard_instance.forms import FormParser, boundary_of
+from modelyard_instance.server.forms import FormParser, boundary_of
 
 
 def parts_of(kind: str, body: bytes) -> list[tuple[str, str | None, str, bytes]]:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modelyard.batch import rows
-from modelyard.batch.mapping import RowError
-from modelyard.batch.rows import Cutter, Record, RecordTooLong, parse
+from modelyard.batch.formats import csv_records
+from modelyard.batch.formats.csv_records import Cutter, Record, RecordTooLong, parse
+from modelyard.batch.formats.mapping import RowError
 
 PIECES = [
     "a",
@@ -77,7 +77,7 @@ def test_a_row_that_is_not_utf8_is_its_own_trouble() -> None:
 
 
 def test_a_quote_that_is_never_closed_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "LONGEST_RECORD", 1000)
+    monkeypatch.setattr(csv_records, "LONGEST_RECORD", 1000)
     cutter = Cutter()
     assert cutter.feed(b'a,b\n"open') == [(0, b"a,b\n")]
     with pytest.raises(RecordTooLong, match="byte 4"):

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from modelyard.cli.doctor.advice import judge_answer, judge_result, suggest
+from modelyard.cli.doctor.advice import check_answer, check_result, suggest
 from modelyard.cli.doctor.sample import from_file, from_schema
 from modelyard.cli.doctor.trial import Answers, Memory
-from modelyard.packages.apis import Api
+from modelyard.packages.config.apis import Api
 from modelyard.packages.doctor import Level
-from modelyard_instance.rehearse import oddities
+from modelyard_instance.worker.rehearse import oddities
 
 
 def api(**properties: Any) -> Api:
@@ -91,9 +91,9 @@ def test_without_an_answer_one_instance_is_suggested() -> None:
 
 
 def test_a_failed_answer_weighs_more_when_the_request_was_given() -> None:
-    assert judge_answer(Answers(200, ""), given=True) == []
-    assert judge_answer(Answers(500, "x"), given=True)[0].level is Level.ERROR
-    assert judge_answer(Answers(400, "x"), given=False)[0].level is Level.WARNING
+    assert check_answer(Answers(200, ""), given=True) == []
+    assert check_answer(Answers(500, "x"), given=True)[0].level is Level.ERROR
+    assert check_answer(Answers(400, "x"), given=False)[0].level is Level.WARNING
 
 
 def test_what_json_hides_is_told() -> None:
@@ -112,7 +112,7 @@ def test_what_json_hides_is_told() -> None:
         ("nan", "answer.a", "nan"),
         ("nan", "answer.b[1]", "inf"),
     ]
-    levels = {one.kind: one.level for one in judge_result(found)}
+    levels = {one.kind: one.level for one in check_result(found)}
     assert levels == {
         "result-foreign": Level.NOTE,
         "result-key": Level.NOTE,

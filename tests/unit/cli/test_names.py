@@ -2,8 +2,8 @@
 
 import pytest
 
-from modelyard.cli.failures import CliError
-from modelyard.cli.names import (
+from modelyard.client.failures import CliError
+from modelyard.client.names import (
     Choice,
     parse_choice,
     read_config,

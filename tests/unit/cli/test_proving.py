@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cli.documents import Document
-from modelyard.cli.failures import ApiFailure, PlatformDown
 from modelyard.cli.proving.account import (
     Account,
-    Asked,
     Reported,
+    RequestedUpdates,
     results_of,
     sum_reports,
 )
 from modelyard.cli.proving.load import Counts, Failure, Load
 from modelyard.cli.proving.package import write_package
 from modelyard.cli.proving.patience import patiently
-from modelyard.cli.proving.updates import Means, Version, Wanted, next_update
+from modelyard.cli.proving.updates import Means, TargetConfig, Version, next_update
+from modelyard.client.documents import Document
+from modelyard.client.failures import ApiFailure, PlatformDown
 
 MODELS = ("m1", "m2", "m3", "m4")
 NONE_REPORTED = sum_reports([])
@@ -34,7 +34,7 @@ NONE_REPORTED = sum_reports([])
 @pytest.mark.parametrize("seed", range(5))
 def test_every_update_is_valid_and_changes_something(seed: int) -> None:
     chance = random.Random(seed)
-    present, kinds = Wanted((Version("m1", 100),)), Counter[str]()
+    present, kinds = TargetConfig((Version("m1", 100),)), Counter[str]()
     for _ in range(300):
         kind, wanted = next_update(chance, present, Means(MODELS, most=2))
         kinds[kind] += 1
@@ -48,14 +48,14 @@ def test_every_update_is_valid_and_changes_something(seed: int) -> None:
 
 
 def test_one_model_and_one_instance_leave_few_kinds() -> None:
-    chance, present = random.Random(1), Wanted((Version("m1", 100),))
+    chance, present = random.Random(1), TargetConfig((Version("m1", 100),))
     kinds = {next_update(chance, present, Means(("m1",), most=1))[0] for _ in range(200)}
     assert kinds == {"envs", "surge", "policy"}
 
 
 def test_a_seed_repeats_its_updates() -> None:
     def story(seed: int) -> list[str]:
-        chance, present, told = random.Random(seed), Wanted((Version("m1", 100),)), []
+        chance, present, told = random.Random(seed), TargetConfig((Version("m1", 100),)), []
         for _ in range(20):
             kind, present = next_update(chance, present, Means(MODELS))
             told.append(f"{kind} {present.body()}")
@@ -82,7 +82,7 @@ def log(result: str, reason: str = "", **report: object) -> Document:
 
 
 def account(counts: Counts, reported: Reported = NONE_REPORTED, *wrong: str) -> Account:
-    return Account(Asked(), Counter(), counts, reported, wrong)
+    return Account(RequestedUpdates(), Counter(), counts, reported, wrong)
 
 
 def test_results_tell_overtaken_from_rolled_back() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from standin import StandIn
 
-from modelyard.cli.preview import Terms
-from modelyard.cli.service_config import with_rollout
+from modelyard.cli.commands.service.config import with_rollout
+from modelyard.cli.terminal.change_preview import Terms
 
 Run = Callable[..., Any]
 

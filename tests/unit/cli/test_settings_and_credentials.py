@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cli.credentials import (
-    Credentials,
-    checked_settings,
-    export_lines,
-    exports,
-    find_credentials,
-)
-from modelyard.cli.failures import CliError
+from modelyard.cli.commands.platform import started_settings
 from modelyard.cli.lifecycle.wanted import (
-    Wanted,
+    LifecycleTarget,
     as_started,
     exclusive,
     forget_wanted,
     read_wanted,
     write_wanted,
 )
-from modelyard.cli.platform_commands import started_settings
+from modelyard.client.credentials import (
+    Credentials,
+    checked_settings,
+    export_lines,
+    exports,
+    find_credentials,
+)
+from modelyard.client.failures import CliError
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_a_started_home_remembers_its_settings_until_down(
 ) -> None:
     first = checked_settings({"home": tmp_path, "port": 9003, "object_store": "here"})
     first.prepare_home()
-    write_wanted(first, Wanted.of(first))
+    write_wanted(first, LifecycleTarget.of(first))
     assert started_settings(tmp_path).port == 9003
     assert started_settings(tmp_path).objects == str(Path("here").absolute())
     monkeypatch.setenv("MODELYARD_PORT", "9004")
@@ -77,7 +77,7 @@ def test_a_started_home_remembers_its_settings_until_down(
 
 def test_flags_reach_the_control_plane_by_its_environment(tmp_path: Path) -> None:
     settings = checked_settings({"home": tmp_path, "port": 9005, "database_url": "sqlite:///x"})
-    assert Wanted.of(settings).environment(settings.home) == {
+    assert LifecycleTarget.of(settings).environment(settings.home) == {
         "MODELYARD_HOME": str(tmp_path),
         "MODELYARD_HOST": "127.0.0.1",
         "MODELYARD_PORT": "9005",
@@ -87,10 +87,10 @@ def test_flags_reach_the_control_plane_by_its_environment(tmp_path: Path) -> Non
 
 
 def test_a_difference_names_the_setting_but_no_database_password() -> None:
-    mine = Wanted({"port": "1", "database_url": "postgresql://u:secret@h/d"})
+    mine = LifecycleTarget({"port": "1", "database_url": "postgresql://u:secret@h/d"})
     assert mine.difference(mine) == ""
-    assert mine.difference(Wanted({**mine.values, "port": "2"})) == "port: 1, not 2"
-    assert mine.difference(Wanted({"port": "1", "database_url": ""})) == "database_url"
+    assert mine.difference(LifecycleTarget({**mine.values, "port": "2"})) == "port: 1, not 2"
+    assert mine.difference(LifecycleTarget({"port": "1", "database_url": ""})) == "database_url"
 
 
 def test_a_bad_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,12 +144,12 @@ def test_every_setting_but_secrets_reaches_a_restarted_control_plane(
     monkeypatch.setenv("MODELYARD_ADMIN_PASSWORD", "secret")
     first = checked_settings({"home": tmp_path})
     first.prepare_home()
-    write_wanted(first, Wanted.of(first))
+    write_wanted(first, LifecycleTarget.of(first))
     monkeypatch.delenv("MODELYARD_REGION")
     assert "secret" not in (tmp_path / "run" / "up.json").read_text()
     again = checked_settings(as_started({"home": tmp_path}, first))
     assert again.region == "eu"
-    assert Wanted.of(again).difference(Wanted.of(first)) == ""
+    assert LifecycleTarget.of(again).difference(LifecycleTarget.of(first)) == ""
 
 
 def test_missing_credentials_say_what_to_do(tmp_path: Path) -> None:

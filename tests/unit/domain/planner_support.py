@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.domain.observed import (
+from modelyard.domain.rollout.planner import Plan, plan
+from modelyard.domain.rollout.planning_state import PlanningState
+from modelyard.domain.rollout.state import (
     Desired,
+    DesiredStatus,
     Failure,
     Instance,
     Observed,
     RevisionTarget,
     Stage,
     VersionTarget,
-    Wanted,
 )
-from modelyard.domain.planner import Plan, plan
-from modelyard.domain.scene import Scene
 
 NOW = 1_000_000
 LONG_AGO = 1_000
@@ -42,7 +42,7 @@ def running(
     **more: Any,
 ) -> Desired:
     """``target`` is wanted since ``LONG_AGO``."""
-    return Desired(Wanted.RUNNING, target, serving, live, since=LONG_AGO, **more)
+    return Desired(DesiredStatus.RUNNING, target, serving, live, since=LONG_AGO, **more)
 
 
 def settled(target: RevisionTarget, **more: Any) -> Desired:
@@ -102,8 +102,8 @@ def seen(*instances: Instance, failures: tuple[Failure, ...] = ()) -> Observed:
     return Observed(instances, failures)
 
 
-def scene(desired: Desired, *instances: Instance, now: int = NOW) -> Scene:
-    return Scene(desired, Observed(instances), now)
+def scene(desired: Desired, *instances: Instance, now: int = NOW) -> PlanningState:
+    return PlanningState(desired, Observed(instances), now)
 
 
 def look(

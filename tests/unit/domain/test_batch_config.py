@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.control.batch_rules import ObjectRules
-from modelyard.domain.batch_config import BATCH_FIELDS, ApiFacts, BatchJob
-from modelyard.domain.config import VersionConfig
-from modelyard.domain.patch import as_body, patch_config
-from modelyard.domain.requests import Facts, ModelFacts, Present
-from modelyard.domain.validation import read_create, read_update
+from modelyard.control.batch.rules import ObjectRules
+from modelyard.domain.admission.patch import as_body, patch_config
+from modelyard.domain.admission.requests import Facts, ModelFacts, Present
+from modelyard.domain.admission.service_body import read_create, read_update
+from modelyard.domain.service.batch_job import BATCH_FIELDS, ApiFacts, BatchJob
+from modelyard.domain.service.config import VersionConfig
 
 Json = dict[str, Any]
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.domain.capacity import Peak, exceeding, peak_needs, steady_needs, too_much
-from modelyard.domain.config import CustomSpec, VersionConfig
-from modelyard.domain.pools import Generation, PoolRef
-from modelyard.domain.resources import Limits, Resources
-from modelyard.domain.slots import assign_slots
+from modelyard.domain.preview.peak_demand import Peak, exceeding, peak_needs, steady_needs, too_much
+from modelyard.domain.service.config import CustomSpec, VersionConfig
+from modelyard.domain.service.pools import Generation, PoolRef
+from modelyard.domain.service.resources import Limits, Resources
+from modelyard.domain.service.slots import assign_slots
 
 A, B = PoolRef("a", Generation.V2), PoolRef("b", Generation.V2)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from planner_support import revision, version
 
-from modelyard.domain.comparison import comparisons, counted, new_versions
-from modelyard.domain.observed import RevisionTarget
-from modelyard.domain.tally import Tally, VersionKey
+from modelyard.domain.canary.request_counts import Tally, VersionKey
+from modelyard.domain.rollout.canary_pairs import comparisons, counted, new_versions
+from modelyard.domain.rollout.state import RevisionTarget
 
 OLD = revision(1, version("a", weight=80), version("b", weight=20), version("silent", weight=0))
 

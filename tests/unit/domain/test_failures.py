@@ -17,51 +17,51 @@ from planner_support import (
     version,
 )
 
-from modelyard.domain.failures import not_before, proven_before, why_broken
+from modelyard.domain.rollout.backoff import not_before, proven_before, rollout_failure
 
 OLD = revision(1, version("a"))
 NEW = revision(2, version("b", slot="a"))
 
 
 def test_nothing_is_broken_without_failures() -> None:
-    assert why_broken(updated(NEW, OLD), seen()) == ""
+    assert rollout_failure(updated(NEW, OLD), seen()) == ""
 
 
 def test_one_failed_start_is_forgiven_the_second_is_not() -> None:
     once = (failure("b1", NOW - 2, "first"),)
-    assert why_broken(updated(NEW, OLD), seen(failures=once)) == ""
+    assert rollout_failure(updated(NEW, OLD), seen(failures=once)) == ""
     twice = (failure("b1", NOW, "second"), *once)
-    assert why_broken(updated(NEW, OLD), seen(failures=twice)) == "second"
+    assert rollout_failure(updated(NEW, OLD), seen(failures=twice)) == "second"
 
 
 def test_a_decisive_failure_is_not_tried_again() -> None:
     failed = (failure("b1", message="not ready within 60 s", decisive=True),)
-    assert why_broken(updated(NEW, OLD), seen(failures=failed)) == "not ready within 60 s"
+    assert rollout_failure(updated(NEW, OLD), seen(failures=failed)) == "not ready within 60 s"
 
 
 def test_only_failures_since_the_wish_and_of_the_version_count() -> None:
     before = (failure("b1", LONG_AGO - 1), failure("b1", LONG_AGO - 1))
-    assert why_broken(updated(NEW, OLD), seen(failures=before)) == ""
+    assert rollout_failure(updated(NEW, OLD), seen(failures=before)) == ""
     at_once = (failure("b1", LONG_AGO), failure("b1", LONG_AGO))
-    assert why_broken(updated(NEW, OLD), seen(failures=at_once)) == "boom"
+    assert rollout_failure(updated(NEW, OLD), seen(failures=at_once)) == "boom"
     others = (failure("a1"), failure("a1"))
-    assert why_broken(updated(NEW, OLD), seen(failures=others)) == ""
+    assert rollout_failure(updated(NEW, OLD), seen(failures=others)) == ""
 
 
 def test_any_version_of_the_target_breaks_it() -> None:
     both = revision(2, version("a", weight=50), version("b", weight=50))
     failed = (failure("b1"), failure("b1"))
-    assert why_broken(updated(both, OLD), seen(failures=failed)) == "boom"
+    assert rollout_failure(updated(both, OLD), seen(failures=failed)) == "boom"
 
 
 def test_a_creation_breaks_as_an_update_does() -> None:
     failed = (failure("a1"), failure("a1"))
-    assert why_broken(running(OLD), seen(failures=failed)) == "boom"
+    assert rollout_failure(running(OLD), seen(failures=failed)) == "boom"
 
 
 def test_a_live_version_is_repaired_for_ever_without_a_budget() -> None:
     failed = tuple(failure("a1", decisive=True) for _ in range(50))
-    assert why_broken(settled(OLD), seen(failures=failed)) == ""
+    assert rollout_failure(settled(OLD), seen(failures=failed)) == ""
 
 
 def test_what_the_live_revision_is_made_of_has_proven_itself() -> None:
@@ -71,27 +71,27 @@ def test_what_the_live_revision_is_made_of_has_proven_itself() -> None:
 
 
 def test_a_guard_refuses_a_target_but_never_what_is_live() -> None:
-    assert why_broken(updated(NEW, OLD, rejected="too slow"), seen()) == "too slow"
-    assert why_broken(settled(OLD, rejected="too slow"), seen()) == ""
-    assert why_broken(running(OLD, rejected="too slow"), seen()) == "too slow"
+    assert rollout_failure(updated(NEW, OLD, rejected="too slow"), seen()) == "too slow"
+    assert rollout_failure(settled(OLD, rejected="too slow"), seen()) == ""
+    assert rollout_failure(running(OLD, rejected="too slow"), seen()) == "too slow"
 
 
 def test_the_restart_budget_ends_a_crash_loop_that_serves_nothing() -> None:
     failed = (failure(at=NOW, message="last"), failure(at=NOW - 2), failure(at=NOW - 1))
     desired = settled(OLD, restart_budget=3)
-    assert why_broken(desired, seen(failures=failed)) == (
+    assert rollout_failure(desired, seen(failures=failed)) == (
         "no instance is ready after 3 failures within an hour: last"
     )
-    assert why_broken(desired, seen(failures=failed[:2])) == ""
-    assert why_broken(desired, seen(starting("i1"), failures=failed)) != ""
-    assert why_broken(desired, seen(fresh("i1"), failures=failed)) == ""
+    assert rollout_failure(desired, seen(failures=failed[:2])) == ""
+    assert rollout_failure(desired, seen(starting("i1"), failures=failed)) != ""
+    assert rollout_failure(desired, seen(fresh("i1"), failures=failed)) == ""
 
 
 def test_the_budget_is_for_what_is_live_only() -> None:
     grown = revision(2, version("a", 2))
     failed = (failure(), failure(), failure())
-    assert why_broken(updated(grown, OLD, restart_budget=3), seen(failures=failed)) == ""
-    assert why_broken(settled(OLD, restart_budget=0), seen(failures=failed)) == ""
+    assert rollout_failure(updated(grown, OLD, restart_budget=3), seen(failures=failed)) == ""
+    assert rollout_failure(settled(OLD, restart_budget=0), seen(failures=failed)) == ""
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from field_kit import FACTS
 from field_table import ROWS, Case, cases
-from modelyard.domain.validation import read_create, read_update
+from modelyard.domain.admission.service_body import read_create, read_update
 
 CASES = cases()
 

@@ -7,16 +7,10 @@ from math import exp, inf
 
 import pytest
 
-from modelyard.domain.evidence import Count, evidence
-from modelyard.domain.guard import (
-    PATIENCE,
-    Decision,
-    Judgement,
-    judge,
-    worst,
-)
-from modelyard.domain.rollout import Guard
-from modelyard.domain.tally import Tally
+from modelyard.domain.canary.analysis import PATIENCE, Decision, Verdict, judge, worst
+from modelyard.domain.canary.request_counts import Tally
+from modelyard.domain.canary.sequential_test import Count, evidence
+from modelyard.domain.service.rollout_policy import Guard
 from modelyard.testing.requests import tally
 
 GUARD = Guard(steps=(5, 25, 50), hold_s=60, min_samples=100)
@@ -168,7 +162,7 @@ def test_the_evidence_asked_for_is_shared_by_steps_tests_and_versions() -> None:
 
 
 def test_the_worst_of_several_decides() -> None:
-    on, hold, back = (Judgement(d, d.value) for d in Decision)
+    on, hold, back = (Verdict(d, d.value) for d in Decision)
     assert worst([on, back, hold]) is back
     assert worst([on, hold, on]) is hold
     assert worst([on]) is on

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from modelyard.domain.fields import Problems
-from modelyard.domain.rollout import Guard, Rollout
-from modelyard.domain.rollout_fields import read_rollout
+from modelyard.domain.admission.rollout_policy_body import read_rollout
+from modelyard.domain.body_reader import Problems
+from modelyard.domain.service.rollout_policy import Guard, Rollout
 
 NAME = "additional_properties.rollout"
 FULL = {

@@ -19,7 +19,7 @@ from planner_support import (
     weights,
 )
 
-from modelyard.domain.observed import Instance, Kept, Step
+from modelyard.domain.rollout.state import Instance, Kept, Step
 
 OLD = revision(1, version("a", 2))
 NEW = revision(2, version("b", 2, slot="a"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.domain.lifecycle import (
+from modelyard.domain.service.lifecycle import (
     TRANSITIONS,
     Action,
     Status,

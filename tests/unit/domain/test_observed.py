@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from planner_support import draining, fresh, ready, revision, seen, starting, version
 
-from modelyard.domain.observed import Stage
+from modelyard.domain.rollout.state import Stage
 
 
 @pytest.mark.parametrize(

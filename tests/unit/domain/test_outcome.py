@@ -20,9 +20,9 @@ from planner_support import (
     version,
 )
 
-from modelyard.domain.lifecycle import Status
-from modelyard.domain.observed import Desired, Instance, Kept, Wanted
-from modelyard.domain.outcome import Outcome, Turn, outcome
+from modelyard.domain.rollout.outcome import Outcome, Transition, outcome
+from modelyard.domain.rollout.state import Desired, DesiredStatus, Instance, Kept
+from modelyard.domain.service.lifecycle import Status
 
 OLD = revision(1, version("a", 2))
 NEW = revision(2, version("b", 2, slot="a"))
@@ -37,7 +37,7 @@ def judged(desired: Desired, *instances: Instance, broken: str = "") -> Outcome:
 
 def test_a_creation_is_deploying_until_it_serves() -> None:
     assert judged(running(OLD), starting("i1")) == Outcome(
-        Status.DEPLOYING, Turn.GOES_ON, None, None, 0
+        Status.DEPLOYING, Transition.CONTINUE, None, None, 0
     )
     half = judged(running(OLD), fresh("i1"), starting("i2"))
     assert (half.status, half.progress) == (Status.DEPLOYING, 50)
@@ -45,18 +45,20 @@ def test_a_creation_is_deploying_until_it_serves() -> None:
 
 def test_a_creation_arrives() -> None:
     assert judged(running(OLD), fresh("i1"), fresh("i2")) == Outcome(
-        Status.RUNNING, Turn.ARRIVED, 1, 1, 100
+        Status.RUNNING, Transition.COMPLETED, 1, 1, 100
     )
 
 
 def test_what_has_arrived_goes_on() -> None:
     assert judged(settled(OLD), ready("i1"), ready("i2")) == Outcome(
-        Status.RUNNING, Turn.GOES_ON, 1, 1, 100
+        Status.RUNNING, Transition.CONTINUE, 1, 1, 100
     )
 
 
 def test_too_few_ready_instances_are_concerning() -> None:
-    assert judged(settled(OLD), ready("i1")) == Outcome(Status.CONCERNING, Turn.GOES_ON, 1, 1, 50)
+    assert judged(settled(OLD), ready("i1")) == Outcome(
+        Status.CONCERNING, Transition.CONTINUE, 1, 1, 50
+    )
     assert judged(settled(LEAN), ready("i1")).status is Status.RUNNING
     both = revision(1, version("a", weight=50), version("b", weight=50))
     assert judged(settled(both), ready("i1")).status is Status.CONCERNING
@@ -64,18 +66,20 @@ def test_too_few_ready_instances_are_concerning() -> None:
 
 def test_an_update_under_way_runs_with_the_former_revision() -> None:
     found = judged(updated(NEW, OLD), ready("i1"), ready("i2"), starting("i3", "b", slot="a"))
-    assert found == Outcome(Status.RUNNING, Turn.GOES_ON, 1, 1, 0)
+    assert found == Outcome(Status.RUNNING, Transition.CONTINUE, 1, 1, 0)
 
 
 def test_an_update_that_has_taken_over_serves_but_is_not_live() -> None:
     there = (ready("i1"), ready("i2"), fresh("i3", "b", slot="a"))
-    assert judged(updated(NEW, OLD), *there) == Outcome(Status.RUNNING, Turn.GOES_ON, 2, 1, 50)
+    assert judged(updated(NEW, OLD), *there) == Outcome(
+        Status.RUNNING, Transition.CONTINUE, 2, 1, 50
+    )
 
 
 def test_an_update_arrives() -> None:
     there = (ready("i1", "b", slot="a"), ready("i2", "b", slot="a"))
     assert judged(running(NEW, NEW, OLD), *there) == Outcome(
-        Status.RUNNING, Turn.ARRIVED, 2, 2, 100
+        Status.RUNNING, Transition.COMPLETED, 2, 2, 100
     )
 
 
@@ -87,21 +91,21 @@ def test_more_than_wanted_is_no_more_than_done() -> None:
 
 def test_a_broken_update_goes_back() -> None:
     found = judged(updated(NEW, OLD), ready("i1"), ready("i2"), broken="b1")
-    assert found == Outcome(Status.RUNNING, Turn.ROLLS_BACK, 1, 1, 0, "boom")
+    assert found == Outcome(Status.RUNNING, Transition.ROLLS_BACK, 1, 1, 0, "boom")
     assert judged(updated(NEW, OLD), ready("i1"), broken="b1").status is Status.CONCERNING
     early = judged(running(NEW, None, OLD), broken="b1")
-    assert early == Outcome(Status.DEPLOYING, Turn.ROLLS_BACK, None, 1, 0, "boom")
+    assert early == Outcome(Status.DEPLOYING, Transition.ROLLS_BACK, None, 1, 0, "boom")
 
 
 def test_a_broken_update_that_has_taken_over_goes_back_too() -> None:
     there = (ready("i1"), ready("i2"))
     found = judged(running(NEW, NEW, OLD), *there, broken="b1")
-    assert found == Outcome(Status.RUNNING, Turn.ROLLS_BACK, 2, 1, 0, "boom")
+    assert found == Outcome(Status.RUNNING, Transition.ROLLS_BACK, 2, 1, 0, "boom")
 
 
 def test_a_broken_creation_is_given_up() -> None:
     assert judged(running(OLD), broken="a1") == Outcome(
-        Status.FAILED, Turn.GIVES_UP, None, None, 0, "boom"
+        Status.FAILED, Transition.FAILED, None, None, 0, "boom"
     )
 
 
@@ -109,7 +113,7 @@ def test_a_live_service_out_of_its_budget_is_given_up() -> None:
     found = judged(settled(OLD, restart_budget=2), starting("i1"), broken="a1")
     assert (found.status, found.turn, found.serving, found.live) == (
         Status.FAILED,
-        Turn.GIVES_UP,
+        Transition.FAILED,
         None,
         None,
     )
@@ -117,23 +121,23 @@ def test_a_live_service_out_of_its_budget_is_given_up() -> None:
 
 def test_what_was_given_up_stays_failed() -> None:
     found = judged(settled(OLD, given_up=True), ready("i1"))
-    assert found == Outcome(Status.FAILED, Turn.GOES_ON, None, None, 0)
+    assert found == Outcome(Status.FAILED, Transition.CONTINUE, None, None, 0)
     assert judged(settled(OLD, given_up=True)) == found
 
 
 @pytest.mark.parametrize(
     ("wanted", "on_the_way", "at_the_end"),
     [
-        (Wanted.STOPPED, Status.STOPPING, Status.STOPPED),
-        (Wanted.DELETED, Status.DELETING, Status.DELETING),
+        (DesiredStatus.STOPPED, Status.STOPPING, Status.STOPPED),
+        (DesiredStatus.DELETED, Status.DELETING, Status.DELETING),
     ],
 )
 def test_stopping_and_deleting_end_when_nothing_is_left(
-    wanted: Wanted, on_the_way: Status, at_the_end: Status
+    wanted: DesiredStatus, on_the_way: Status, at_the_end: Status
 ) -> None:
     desired = replace(settled(OLD, given_up=True), wanted=wanted)
-    assert judged(desired, ready("i1")) == Outcome(on_the_way, Turn.GOES_ON, None, None, 0)
-    assert judged(desired) == Outcome(at_the_end, Turn.ENDED, None, None, 0)
+    assert judged(desired, ready("i1")) == Outcome(on_the_way, Transition.CONTINUE, None, None, 0)
+    assert judged(desired) == Outcome(at_the_end, Transition.ENDED, None, None, 0)
 
 
 def test_kept_instances_are_no_strength() -> None:

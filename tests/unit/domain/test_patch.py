@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.domain.fields import Fields, Problems
-from modelyard.domain.patch import as_body, patch_config, pointed
-from modelyard.domain.pools import Generation, Pool, PoolRef
-from modelyard.domain.requests import Facts, ModelFacts
-from modelyard.domain.resources import Resources
-from modelyard.domain.validation import read_update
+from modelyard.domain.admission.patch import as_body, patch_config, pointed
+from modelyard.domain.admission.requests import Facts, ModelFacts
+from modelyard.domain.admission.service_body import read_update
+from modelyard.domain.body_reader import Fields, Problems
+from modelyard.domain.service.pools import Generation, Pool, PoolRef
+from modelyard.domain.service.resources import Resources
 from modelyard.errors import Problem
 
 FACTS = Facts(

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelyard.domain.plan_token import PlanToken, difference, digest_of
+from modelyard.domain.preview.plan_token import PlanToken, difference, digest_of
 from modelyard.errors import InvalidRequest
 
 TOKEN = PlanToken(

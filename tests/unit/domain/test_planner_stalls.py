@@ -7,17 +7,17 @@ set.
 
 from __future__ import annotations
 
-from modelyard.domain.observed import (
+from modelyard.domain.rollout.planner import Plan, Verdict, plan
+from modelyard.domain.rollout.state import (
     Desired,
+    DesiredStatus,
     Instance,
     Observed,
     RevisionTarget,
     Stage,
     Step,
     VersionTarget,
-    Wanted,
 )
-from modelyard.domain.planner import Plan, Verdict, plan
 
 LATER = 1_000_000
 
@@ -44,7 +44,7 @@ def test_more_instances_of_a_version_whose_forerunners_have_not_left() -> None:
     serving = RevisionTarget(2, (version("new", "slot", "new", 3, 100),))
     target = RevisionTarget(3, (version("new", "slot", "new", 4, 100),))
     seen = Observed((*ready("old", "slot", "old", 3), *ready("new", "slot", "new", 3)))
-    desired = Desired(Wanted.RUNNING, target, serving, live, since=0)
+    desired = Desired(DesiredStatus.RUNNING, target, serving, live, since=0)
     assert gets_on(plan(desired, seen, LATER))
 
 
@@ -61,7 +61,7 @@ def test_a_version_that_comes_back_otherwise_in_another_slot() -> None:
             *ready("other", "second", "other", 1),
         )
     )
-    desired = Desired(Wanted.RUNNING, target, serving, live, since=0)
+    desired = Desired(DesiredStatus.RUNNING, target, serving, live, since=0)
     assert gets_on(plan(desired, seen, LATER))
 
 
@@ -69,7 +69,7 @@ def test_a_new_version_that_dies_after_it_has_taken_over_from_more() -> None:
     live = RevisionTarget(1, (version("old", "slot", "old", 4, 100),))
     target = RevisionTarget(2, (version("new", "slot", "new", 1, 100),))
     seen = Observed(ready("old", "slot", "old", 4))
-    desired = Desired(Wanted.RUNNING, target, target, live, since=0, probation_ms=2_000)
+    desired = Desired(DesiredStatus.RUNNING, target, target, live, since=0, probation_ms=2_000)
     assert [start.model_id for start in plan(desired, seen, LATER).starts] == ["new"]
 
 
@@ -85,6 +85,6 @@ def test_a_guarded_version_whose_model_serves_in_another_slot() -> None:
             Instance("first", "moved", "one", "after", Stage.READY, 9, 9, served_at=9),
         )
     )
-    desired = Desired(Wanted.RUNNING, target, serving, serving, since=0, step=Step(50, 5))
+    desired = Desired(DesiredStatus.RUNNING, target, serving, serving, since=0, step=Step(50, 5))
     # Half of the traffic wants two new ones; for the second one, somebody has to make room.
     assert plan(desired, seen, LATER).retire == ("left0",)

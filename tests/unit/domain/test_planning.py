@@ -24,8 +24,7 @@ from planner_support import (
     weights,
 )
 
-from modelyard.domain.observed import Desired, Kept, Step, Wanted
-from modelyard.domain.planner import (
+from modelyard.domain.rollout.planner import (
     DRAIN_POLL_MS,
     GUARD_POLL_MS,
     POLL_MS,
@@ -34,7 +33,8 @@ from modelyard.domain.planner import (
     Verdict,
     present_split,
 )
-from modelyard.domain.split import split_of
+from modelyard.domain.rollout.state import Desired, DesiredStatus, Kept, Step
+from modelyard.domain.rollout.traffic_split import split_of
 
 OLD = revision(1, version("a", 2))
 NEW = revision(2, version("b", 2, slot="a"))
@@ -131,8 +131,8 @@ def test_kept_instances_are_looked_at_when_their_time_is_over() -> None:
 # -- stopping ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", [Wanted.STOPPED, Wanted.DELETED])
-def test_a_service_that_ends_lets_all_go_at_once(wanted: Wanted) -> None:
+@pytest.mark.parametrize("wanted", [DesiredStatus.STOPPED, DesiredStatus.DELETED])
+def test_a_service_that_ends_lets_all_go_at_once(wanted: DesiredStatus) -> None:
     desired = replace(settled(OLD), wanted=wanted)
     found = look(desired, ready("i1"), starting("i2"), draining("i3"))
     assert found == Plan(retire=("i1", "i2"), check_at=SOON)
@@ -148,7 +148,7 @@ def test_what_was_given_up_ends_too() -> None:
 
 def test_drains_are_bounded_also_then() -> None:
     late = draining("i1", since=NOW - 62_001)
-    found = look(replace(settled(OLD), wanted=Wanted.STOPPED), late)
+    found = look(replace(settled(OLD), wanted=DesiredStatus.STOPPED), late)
     assert found.kills == (Kill("i1", "still busy after 60 s", failed=False),)
 
 

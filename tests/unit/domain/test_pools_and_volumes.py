@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from field_kit import FACTS, M1, M2, OWN, entry
-from modelyard.domain.config import CustomSpec, VersionConfig
-from modelyard.domain.pending import ServiceSettings, pending
-from modelyard.domain.pools import Generation, PoolRef
-from modelyard.domain.requests import Facts, Present, Secret, ServiceCreate
-from modelyard.domain.rollout import Rollout
-from modelyard.domain.validation import read_create, read_update
+from modelyard.domain.admission.not_in_force import ServiceSettings, pending
+from modelyard.domain.admission.requests import Facts, Present, Secret, ServiceCreate
+from modelyard.domain.admission.service_body import read_create, read_update
+from modelyard.domain.service.config import CustomSpec, VersionConfig
+from modelyard.domain.service.pools import Generation, PoolRef
+from modelyard.domain.service.rollout_policy import Rollout
 
 OLD, PLAIN, CARDS = (
     PoolRef("old", Generation.V1),

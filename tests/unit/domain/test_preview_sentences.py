@@ -8,29 +8,29 @@ from typing import Any
 
 import pytest
 
-from modelyard.domain import durations
-from modelyard.domain.acts import acts
-from modelyard.domain.durations import start_time
-from modelyard.domain.explain import explain
-from modelyard.domain.foreseen import Foreseen, ModelName
-from modelyard.domain.observed import (
+from modelyard.domain.preview import start_times
+from modelyard.domain.preview.change import ModelName, PlannedChange
+from modelyard.domain.preview.document import explain
+from modelyard.domain.preview.instance_steps import acts
+from modelyard.domain.preview.simulation import Assumptions, simulate
+from modelyard.domain.preview.start_times import start_time
+from modelyard.domain.rollout.state import (
     Desired,
+    DesiredStatus,
     Instance,
     Observed,
     RevisionTarget,
     Stage,
     VersionTarget,
-    Wanted,
 )
-from modelyard.domain.revision import Change, Effect
-from modelyard.domain.simulation import Assumptions, simulate
+from modelyard.domain.service.revision import Change, Effect
 from modelyard.errors import Problem
 
 NOW = 1_000_000_000
 A = VersionTarget("a", "a", "fa", 2, 100)
 B = replace(A, model_id="b", fingerprint="fb", count=1)
 FIRST = RevisionTarget(1, (A,))
-LIVE = Desired(Wanted.RUNNING, FIRST, FIRST, FIRST, since=NOW - 9_000)
+LIVE = Desired(DesiredStatus.RUNNING, FIRST, FIRST, FIRST, since=NOW - 9_000)
 NAMES = {"a": ModelName("iris", "0.0.1"), "b": ModelName("iris", "0.0.2")}
 
 
@@ -65,7 +65,7 @@ def told(
 ) -> list[str]:
     times = {model: start_time((3_000,), ()) for model in NAMES}
     observed = Observed(instances)
-    case = Foreseen(
+    case = PlannedChange(
         before=before,
         after=after,
         observed=observed,
@@ -146,7 +146,7 @@ def test_a_version_that_comes_back() -> None:
 
 
 def test_a_stop_with_one_and_with_none() -> None:
-    stop = replace(LIVE, wanted=Wanted.STOPPED)
+    stop = replace(LIVE, wanted=DesiredStatus.STOPPED)
     said = told(stop, "status", asked="stopped", instances=TWO[:1], under_way=True)
     assert said[0].startswith("The service stops: 1 instance finishes the predictions in work, ")
     assert said[1] == "The update to revision 1 ends with it."
@@ -178,7 +178,7 @@ def test_why_each_instance_leaves() -> None:
     )
     after = wish(replace(A, fingerprint="fc", count=1))
     trace = simulate(after, found, Assumptions({"a": 3_000}, 1), NOW)
-    case = Foreseen(LIVE, after, found, NOW, trace, "running")
+    case = PlannedChange(LIVE, after, found, NOW, trace, "running")
     whys = {(a.instance_id, a.action.value): a.cause.name for a in acts(case)}
     assert whys == {
         ("i5", "kept"): "COMES_UP",
@@ -190,4 +190,4 @@ def test_why_each_instance_leaves() -> None:
 
 
 def test_examples_in_the_texts_hold() -> None:
-    assert doctest.testmod(durations).failed == 0
+    assert doctest.testmod(start_times).failed == 0

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from modelyard.domain.report import InstanceLife, update_report
-from modelyard.domain.tally import Tally, VersionKey
+from modelyard.domain.canary.request_counts import Tally, VersionKey
+from modelyard.domain.canary.update_report import InstanceLife, update_report
 
 M1, M2 = VersionKey("m1"), VersionKey("m2", "next")
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from modelyard.domain import revision, tags
-from modelyard.domain.config import CustomSpec, VersionConfig
-from modelyard.domain.revision import Effect, diff
-from modelyard.domain.rollout import Guard, Rollout
-from modelyard.domain.slots import assign_slots
-from modelyard.domain.traffic import LoadBalancerPolicy
+from modelyard.domain.admission import tags
+from modelyard.domain.service import revision
+from modelyard.domain.service.config import CustomSpec, VersionConfig
+from modelyard.domain.service.revision import Effect, diff
+from modelyard.domain.service.rollout_policy import Guard, Rollout
+from modelyard.domain.service.slots import assign_slots
+from modelyard.domain.service.traffic import LoadBalancerPolicy
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from planner_support import (
     version,
 )
 
-from modelyard.domain.observed import Instance, RevisionTarget
-from modelyard.domain.split import (
+from modelyard.domain.rollout.state import Instance, RevisionTarget
+from modelyard.domain.rollout.traffic_split import (
     Share,
     Split,
     blend,

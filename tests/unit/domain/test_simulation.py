@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from modelyard.domain import simulation
-from modelyard.domain.observed import (
+from modelyard.domain.preview import simulation
+from modelyard.domain.preview.simulation import Assumptions, Trace, simulate
+from modelyard.domain.rollout.state import (
     Desired,
+    DesiredStatus,
     Failure,
     Instance,
     Kept,
@@ -18,10 +20,8 @@ from modelyard.domain.observed import (
     Stage,
     Step,
     VersionTarget,
-    Wanted,
 )
-from modelyard.domain.rollout import Guard
-from modelyard.domain.simulation import Assumptions, Trace, simulate
+from modelyard.domain.service.rollout_policy import Guard
 
 NOW = 1_000_000_000
 A = VersionTarget("a", "a", "fa", 2, 100)
@@ -47,7 +47,7 @@ def ready(name: str, version: VersionTarget) -> Instance:
 
 RUNS = Observed((ready("i1", A), ready("i2", A)))
 FIRST = RevisionTarget(1, (A,))
-LIVE = Desired(Wanted.RUNNING, FIRST, FIRST, FIRST, since=NOW - 9_000)
+LIVE = Desired(DesiredStatus.RUNNING, FIRST, FIRST, FIRST, since=NOW - 9_000)
 
 
 def wish(*versions: VersionTarget, keep_former_ms: int = 0, **more: object) -> Desired:
@@ -74,7 +74,7 @@ def test_nothing_to_do_takes_no_time() -> None:
 
 
 def test_a_deployment_waits_for_the_slowest() -> None:
-    new = Desired(Wanted.RUNNING, FIRST, None, None, since=NOW)
+    new = Desired(DesiredStatus.RUNNING, FIRST, None, None, since=NOW)
     trace = simulate(new, Observed(), world(), NOW)
     assert [s.instance_id for s in trace.starts] == ["new-1", "new-2"]
     assert (trace.moments[0].split, trace.done_at) == (None, 3_000)
@@ -170,7 +170,7 @@ def test_a_late_start_is_given_up_and_the_former_restored() -> None:
 
 def test_a_first_deployment_that_comes_too_late_fails() -> None:
     slow = RevisionTarget(1, (replace(A, start_timeout_ms=2_000),))
-    new = Desired(Wanted.RUNNING, slow, None, None, since=NOW)
+    new = Desired(DesiredStatus.RUNNING, slow, None, None, since=NOW)
     trace = simulate(new, Observed(), world(), NOW)
     assert trace.end.given_up
     assert (trace.done_at, alive(trace)) == (None, [])
@@ -185,12 +185,12 @@ def test_past_failures_delay_the_next_start() -> None:
 
 
 def test_a_stop_ends_when_all_have_gone() -> None:
-    trace = simulate(replace(LIVE, wanted=Wanted.STOPPED), RUNS, world(drain_ms=700), NOW)
+    trace = simulate(replace(LIVE, wanted=DesiredStatus.STOPPED), RUNS, world(drain_ms=700), NOW)
     assert (trace.splits, trace.done_at) == ((None,), 700)
     assert (trace.end.serving, alive(trace)) == (None, [])
     brief = tuple(replace(i, grace_ms=100) for i in RUNS.instances)
     trace = simulate(
-        replace(LIVE, wanted=Wanted.STOPPED), Observed(brief), world(drain_ms=700), NOW
+        replace(LIVE, wanted=DesiredStatus.STOPPED), Observed(brief), world(drain_ms=700), NOW
     )
     assert trace.done_at == 100
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modelyard.domain.config import VersionConfig
-from modelyard.domain.slots import assign_slots
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.slots import assign_slots
 
 
 def config(*models: str) -> tuple[VersionConfig, ...]:

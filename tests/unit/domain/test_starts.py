@@ -21,8 +21,7 @@ from planner_support import (
     weights,
 )
 
-from modelyard.domain.observed import Instance, Kept, Step
-from modelyard.domain.starts import (
+from modelyard.domain.rollout.scale_up import (
     Start,
     holding_revision,
     in_strength,
@@ -30,6 +29,7 @@ from modelyard.domain.starts import (
     stable_count,
     wanted_count,
 )
+from modelyard.domain.rollout.state import Instance, Kept, Step
 
 
 def olds(count: int, **more: str) -> tuple[Instance, ...]:

@@ -22,7 +22,7 @@ from planner_support import (
     version,
 )
 
-from modelyard.domain.observed import Instance, Kept, RevisionTarget, Step
+from modelyard.domain.rollout.state import Instance, Kept, RevisionTarget, Step
 
 OLD = revision(1, version("a", 2))
 

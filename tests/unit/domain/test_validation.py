@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.domain.config import Schedule
-from modelyard.domain.requests import Facts, ModelFacts
-from modelyard.domain.validation import CREATE_FIELDS, read_create, read_update
+from modelyard.domain.admission.requests import Facts, ModelFacts
+from modelyard.domain.admission.service_body import CREATE_FIELDS, read_create, read_update
+from modelyard.domain.service.config import Schedule
 from modelyard.errors import refuse
 
 FACTS = Facts(

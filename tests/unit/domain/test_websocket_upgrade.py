@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from modelyard.domain.requests import Facts, Present
-from modelyard.domain.validation import read_update
-from modelyard.domain.websocket_upgrade import takes_websockets
+from modelyard.domain.admission.requests import Facts, Present
+from modelyard.domain.admission.service_body import read_update
+from modelyard.domain.admission.websocket_upgrade import takes_websockets
 
 ON = {"websocket_upgrade": True, "owner": "jo"}
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.domain.tally import Tally, VersionKey, bucket
-from modelyard.gateway import log_files, log_lines, request_log
-from modelyard.gateway.log_lines import ended_at, parse
-from modelyard.gateway.names import ClusterName, cluster_name, parse_cluster
-from modelyard.gateway.request_log import RequestLog
+from modelyard.domain.canary.request_counts import Tally, VersionKey, bucket
+from modelyard.gateway.config.resources.names import ClusterName, cluster_name, parse_cluster
+from modelyard.gateway.request_log import files as log_files
+from modelyard.gateway.request_log import lines as log_lines
+from modelyard.gateway.request_log import reader
+from modelyard.gateway.request_log.lines import ended_at, parse
+from modelyard.gateway.request_log.reader import RequestLog
 from modelyard.gateway.stats import Admin
 
 S, T = "5" * 36, "7" * 36
@@ -237,11 +239,11 @@ async def test_without_a_file_there_is_nothing(files: Files) -> None:
 async def test_readings_that_nobody_continues_are_dropped(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log, "_MOST_KEPT", 50)
+    monkeypatch.setattr(reader, "_MOST_KEPT", 50)
     files.write(*(line(number) for number in range(1_000, 1_040)))
     for since in range(900, 905):
         assert await files.count(since, 1_001) == 1
     assert list(files.log._readings) == [(S, 904)]
-    monkeypatch.setattr(request_log, "_FORGET_S", -1.0)
+    monkeypatch.setattr(reader, "_FORGET_S", -1.0)
     assert await files.count(905, 2_000) == 40
     assert list(files.log._readings) == [(S, 905)]

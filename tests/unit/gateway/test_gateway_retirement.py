@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 
-from modelyard.gateway.cache import Cache
-from modelyard.gateway.resources import Kind, resource
 from modelyard.gateway.retirement import LINGER_S, Retirement
+from modelyard.gateway.xds.cache import Cache
+from modelyard.gateway.xds.resources import Kind, resource
 
 TIMEOUT_S = 40.0
 

@@ -5,22 +5,22 @@ from dataclasses import replace
 import pytest
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 
-from modelyard.domain.traffic import (
+from modelyard.domain.service.traffic import (
     Endpoint,
     LoadBalancerPolicy,
     ServiceTraffic,
     VersionTraffic,
 )
 from modelyard.errors import InternalFailure
-from modelyard.gateway.check import problems, require_consistent
-from modelyard.gateway.resources import Kind
-from modelyard.gateway.routes import shares
-from modelyard.gateway.snapshot import (
+from modelyard.gateway.config.consistency import problems, require_consistent
+from modelyard.gateway.config.routing.routes import shares
+from modelyard.gateway.config.routing.snapshot import (
     Snapshot,
     clusters_of,
     control_plane_snapshot,
     service_snapshot,
 )
+from modelyard.gateway.xds.resources import Kind
 
 
 def one(model: str, weight: int, *ports: int) -> VersionTraffic:

@@ -6,7 +6,7 @@ from math import gcd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.gateway.split import lua_program, program_clusters, smooth_order
+from modelyard.gateway.config.routing.wrr_lua import lua_program, program_clusters, smooth_order
 
 weights = st.lists(st.integers(1, 100), min_size=1, max_size=6)
 

@@ -11,9 +11,9 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import scoped_route_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from modelyard.gateway.cache import Cache, RefusedError
-from modelyard.gateway.resources import Key, Kind, Resource, resource
-from modelyard.gateway.stream import Sent, Stream
+from modelyard.gateway.xds.cache import Cache, RefusedError
+from modelyard.gateway.xds.resources import Key, Kind, Resource, resource
+from modelyard.gateway.xds.stream import Sent, Stream
 
 
 def cluster(name: str, text: str = "") -> Resource:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any
 
-from modelyard.gateway.cache import Cache
-from modelyard.gateway.resources import Key, Kind, Resource
-from modelyard.gateway.stream import Sent, Stream
+from modelyard.gateway.xds.cache import Cache
+from modelyard.gateway.xds.resources import Key, Kind, Resource
+from modelyard.gateway.xds.stream import Sent, Stream
 
 KEY = Key(Kind.ROUTES, "service")
 

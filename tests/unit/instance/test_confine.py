@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard_instance.confine import (
+from modelyard_instance.sandbox.confine import (
     NAME,
     Confinement,
     oom_kills,
@@ -15,7 +15,7 @@ from modelyard_instance.confine import (
     parse_oom_kills,
     read_confinement,
 )
-from modelyard_instance.shutting import MemoryWatch
+from modelyard_instance.sandbox.confined_launch import MemoryWatch
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

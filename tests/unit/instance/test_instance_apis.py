@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard_instance.apis import BadConfig, normal_url, parse_apis
+from modelyard_instance.worker.apis import BadConfig, normal_url, parse_apis
 
 
 @pytest.mark.parametrize(

@@ -22,24 +22,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from modelyard_instance.apis import BadConfig
-from modelyard_instance.batching import (
+from modelyard_instance.inference.base_services import (
+    DefaultService,
+    PTServingBaseService,
+    SingleNodeService,
+    XgSklServingBaseService,
+)
+from modelyard_instance.inference.defaults import OnnxService
+from modelyard_instance.worker.apis import BadConfig
+from modelyard_instance.worker.batching import (
     Batcher,
     CannotBatch,
     batcher_for,
     keeps_nothing,
     rows_apart,
 )
-from modelyard_instance.defaults import OnnxService
-from modelyard_instance.handler import handle
-from modelyard_instance.options import Options, options_of
-from modelyard_instance.rows import Unbatchable, joined, parted
-from modelyard_instance.services import (
-    DefaultService,
-    PTServingBaseService,
-    SingleNodeService,
-    XgSklServingBaseService,
-)
+from modelyard_instance.worker.handler import handle
+from modelyard_instance.worker.options import Options, options_of
+from modelyard_instance.worker.rows import Unbatchable, joined, parted
 
 X, Y = load_iris(return_X_y=True)
 
@@ -176,7 +176,10 @@ def written(source: str) -> SingleNodeService:
     module = ModuleType("batching_script")
     sys.modules["batching_script"] = module
     lines = "\n".join(f"    {line}" for line in source.splitlines())
-    base = "from modelyard_instance.services import XgSklServingBaseService as Base\nimport json\n"
+    base = (
+        "from modelyard_instance.inference.base_services import XgSklServingBaseService as Base\n"
+        "import json\n"
+    )
     exec(f"{base}SEEN = []\nNAMES = ('a', 'b')\nclass Own(Base):\n{lines}\n", vars(module))
     service: SingleNodeService = module.Own(model_path="x")
     return service

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from modelyard_instance.defaults import OnnxService, SavedModelService
-from modelyard_instance.loader import construct, load
-from modelyard_instance.services import EngineMissing
-from modelyard_instance.shapes import BadRequest
-from modelyard_instance.spec import Spec
-from modelyard_instance.tensors import (
+from modelyard_instance.inference.base_services import EngineMissing
+from modelyard_instance.inference.defaults import OnnxService, SavedModelService
+from modelyard_instance.inference.payloads import BadRequest
+from modelyard_instance.inference.tensors import (
     BARE_ROWS,
     INSTANCES,
     NAMED,
@@ -21,6 +19,8 @@ from modelyard_instance.tensors import (
     read_inputs,
     write_outputs,
 )
+from modelyard_instance.spec import Spec
+from modelyard_instance.worker.loader import construct, load
 
 COLUMNS = [TensorSpec("a", "float32", (None, 1)), TensorSpec("b", "float32", (None, 1))]
 TABLE = [TensorSpec("x", "float32", (None, 3))]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard_instance.forms import BadForm, FormParser, boundary_of
+from modelyard_instance.server.forms import BadForm, FormParser, boundary_of
 
 FORM = (
     b"--xx\r\n"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from modelyard_instance.home import names_home
+from modelyard_instance.worker.home import names_home
 
 # Run in a process of its own: what it changes cannot be changed back.
 _LOOK = """
 import ctypes, json, logging, os, sys
 from pathlib import Path
-from modelyard_instance.home import show_package_at_home
+from modelyard_instance.worker.home import show_package_at_home
 from modelyard_instance.spec import Spec
 package, uid = sys.argv[1:]
 logging.basicConfig(format="%(message)s")
@@ -27,12 +27,12 @@ if uid != "0":
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as a process that was never root
     ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # no new privileges
 if os.environ.get("FORBID"):
-    import modelyard_instance.home as home
+    import modelyard_instance.worker.home as home
     def forbidden(flags):
         raise PermissionError(1, "unshare: Operation not permitted")
     home._unshare = forbidden
 if os.environ.get("BREAK"):
-    import modelyard_instance.home as home
+    import modelyard_instance.worker.home as home
     def broken(there, here):
         raise OSError(28, "mount: No space left on device")
     home._copy_entry = broken

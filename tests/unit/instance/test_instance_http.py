@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from modelyard_instance import replies
-from modelyard_instance.exchange import Exchange
-from modelyard_instance.http import Connection, Site
 from modelyard_instance.replies import Reply
+from modelyard_instance.server.exchange import Exchange
+from modelyard_instance.server.http import Connection, ConnectionSet
 
 HEADERS = b"x-modelyard-instance: i-1\r\n"
 
@@ -48,9 +48,9 @@ class Echo:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[Echo, Site, int]]:
+async def served() -> AsyncIterator[tuple[Echo, ConnectionSet, int]]:
     echo = Echo()
-    site = Site(echo, HEADERS)
+    site = ConnectionSet(echo, HEADERS)
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(site), "127.0.0.1", 0
     )

@@ -7,7 +7,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard_instance.jobs import HORIZON_S, MOST_AHEAD, Job, Pace, next_batch
+from modelyard_instance.pool.jobs import HORIZON_S, MOST_AHEAD, Job, Pacing, next_batch
 from modelyard_instance.replies import Reply
 
 
@@ -30,7 +30,7 @@ def job(*, done: bool = False, alone: bool = False) -> Job:
 def test_what_lies_ahead_of_a_worker_is_done_within_the_horizon(
     took: list[float], batch: int, sent: int
 ) -> None:
-    pace = Pace()
+    pace = Pacing()
     for seconds in took:
         pace.note(seconds, 1)
     assert pace.room(batch, 0, ahead=False) == batch
@@ -43,7 +43,7 @@ def test_what_lies_ahead_of_a_worker_is_done_within_the_horizon(
 
 
 def test_one_slow_prediction_stops_reading_ahead_at_once() -> None:
-    pace = Pace()
+    pace = Pacing()
     for _ in range(100):
         pace.note(0.0001, 1)
     assert pace.room(1, 1, ahead=True) > 10

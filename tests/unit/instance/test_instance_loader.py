@@ -12,16 +12,7 @@ from typing import Any
 import pytest
 
 from modelyard.packages.engines import ENGINES
-from modelyard_instance.defaults import default_handler
-from modelyard_instance.loader import (
-    BadPackage,
-    choose_class,
-    construct,
-    explain,
-    import_script,
-    load,
-)
-from modelyard_instance.services import (
+from modelyard_instance.inference.base_services import (
     EngineMissing,
     MXNetBaseService,
     PTServingBaseService,
@@ -29,8 +20,17 @@ from modelyard_instance.services import (
     TfServingBaseService,
     XgSklServingBaseService,
 )
+from modelyard_instance.inference.defaults import default_handler
+from modelyard_instance.inference.weights import candidates, model_path
 from modelyard_instance.spec import Spec
-from modelyard_instance.weights import candidates, model_path
+from modelyard_instance.worker.loader import (
+    BadPackage,
+    choose_class,
+    construct,
+    explain,
+    import_script,
+    load,
+)
 
 
 @pytest.fixture

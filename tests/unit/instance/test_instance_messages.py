@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard_instance.messages import Allowance, Inbox, payload
+from modelyard_instance.server.messages import Allowance, Inbox, payload
 
 LIMIT = 10
 PIECES = st.lists(st.binary(max_size=6), min_size=1, max_size=4)

@@ -13,8 +13,8 @@ import pytest
 
 from modelyard_instance.environment import lend_packages, worker_environment
 from modelyard_instance.logs import LogStream, RotatingLog
-from modelyard_instance.process import describe_exit
-from modelyard_instance.slot import backoff_s
+from modelyard_instance.pool.process import describe_exit
+from modelyard_instance.pool.slot import backoff_s
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 
 SPEC = Spec(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelyard_instance import codec
-from modelyard_instance.shapes import (
+from modelyard_instance.inference import codec
+from modelyard_instance.inference.payloads import (
     BadRequest,
     Upload,
     answer_body,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-START = "from modelyard_instance import shims\nshims.install()\nshims.install()\n"
+START = "from modelyard_instance.worker import shims\nshims.install()\nshims.install()\n"
 
 
 def run(code: str, folder: Path | None = None, status: int = 0) -> str:

@@ -22,12 +22,13 @@ from wsproto.events import (
     TextMessage,
 )
 
-from modelyard_instance import replies, websocket
-from modelyard_instance.exchange import Exchange
-from modelyard_instance.http import Connection
-from modelyard_instance.messages import Allowance
+from modelyard_instance import replies
 from modelyard_instance.replies import Reply
-from modelyard_instance.site import Site
+from modelyard_instance.server import websocket
+from modelyard_instance.server.connections import ConnectionSet
+from modelyard_instance.server.exchange import Exchange
+from modelyard_instance.server.http import Connection
+from modelyard_instance.server.messages import Allowance
 
 LIMIT = 1000
 HEADERS = b"x-modelyard-model-version: 1.0\r\nx-modelyard-instance: i-1\r\n"
@@ -80,9 +81,9 @@ class Model:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[Model, Site, int]]:
+async def served() -> AsyncIterator[tuple[Model, ConnectionSet, int]]:
     model = Model()
-    site = Site(model, HEADERS)
+    site = ConnectionSet(model, HEADERS)
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(site), "127.0.0.1", 0
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.packages.config_json import ConfigResult, parse_config
+from modelyard.packages.config.config_json import ConfigResult, parse_config
 
 BASE: dict[str, Any] = {"model_type": "PyTorch", "model_algorithm": "image_classification"}
 SPEC_EXAMPLE: dict[str, Any] = {

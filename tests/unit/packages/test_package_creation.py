@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.errors import InvalidRequest
-from modelyard.packages.creation import check_creation, version_order
-from modelyard.packages.published import Overrides
+from modelyard.packages.importing.creation import check_creation, version_order
+from modelyard.packages.importing.published import Overrides
 
 GOOD: dict[str, object] = {
     "model_name": "flowers",

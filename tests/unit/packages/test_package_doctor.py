@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.packages.config_json import parse_config
+from modelyard.packages.config.config_json import parse_config
 from modelyard.packages.doctor import Finding, Level, Package, examine, read_package
 from modelyard.packages.doctor.texts import parse_source
 

@@ -16,16 +16,9 @@ from packaging.requirements import Requirement as Pep508
 from packaging.version import Version
 
 from modelyard.errors import DependenciesFailed, InvalidRequest, Problem
+from modelyard.packages.config.requirements import Installation, Requirement, parse_dependencies
 from modelyard.packages.environments.builder import resolve, shown
-from modelyard.packages.environments.implied import (
-    computes,
-    implied,
-    imported,
-    missing,
-    needed,
-)
-from modelyard.packages.environments.installer import Installer, Unobtainable, index_of
-from modelyard.packages.environments.relaxing import (
+from modelyard.packages.environments.fallback_pins import (
     Finding,
     brief,
     demanded,
@@ -34,15 +27,22 @@ from modelyard.packages.environments.relaxing import (
     pins,
     told_reason,
 )
-from modelyard.packages.environments.wanted import (
+from modelyard.packages.environments.implied import (
+    computes,
+    implied,
+    imported,
+    missing,
+    needed,
+)
+from modelyard.packages.environments.installer import Installer, Unobtainable, index_of
+from modelyard.packages.environments.requirement_set import (
     Policy,
+    RequirementSet,
     Want,
-    Wanted,
     is_met,
     sealed,
     wanted,
 )
-from modelyard.packages.requirements import Installation, Requirement, parse_dependencies
 
 NOWHERE = Path("/nowhere")
 
@@ -88,8 +88,8 @@ def test_equal_sets_have_equal_digests(
     other = wanted([Installation("pip", part) for part in parts])
     assert one.digest("x") == other.digest("x")
     assert one.digest("x") != one.digest("y")
-    assert one.digest("x") != Wanted(one.wants, Policy.EXACT).digest("x")
-    more = Wanted((*one.wants, Want("zzzzzzzzz")))
+    assert one.digest("x") != RequirementSet(one.wants, Policy.EXACT).digest("x")
+    more = RequirementSet((*one.wants, Want("zzzzzzzzz")))
     assert more.digest("x") != one.digest("x")
 
 
@@ -384,7 +384,7 @@ class Shelf:
 def decide(
     shelf: Shelf, *wants: Want, policy: Policy = Policy.RELAXED
 ) -> tuple[list[str], list[Finding]]:
-    request = Wanted(wants, policy)
+    request = RequirementSet(wants, policy)
     found = asyncio.run(resolve(request, NOWHERE, cast("Installer", shelf), nothing))
     return list(found.lock), list(found.findings)
 
@@ -430,8 +430,8 @@ def test_without_its_engine_there_is_no_model() -> None:
 
 
 def test_whoever_asked_for_it_the_environment_is_the_same() -> None:
-    plain = Wanted((Want("onnxruntime"),)).digest("x")
-    assert Wanted((Want("onnxruntime", implied=True, needed=True),)).digest("x") == plain
+    plain = RequirementSet((Want("onnxruntime"),)).digest("x")
+    assert RequirementSet((Want("onnxruntime", implied=True, needed=True),)).digest("x") == plain
 
 
 def test_contradicting_pins_stay_as_asked_for() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.domain.images import address_fault, command_words, registry_of
+from modelyard.domain.service.container_image import address_fault, command_words, registry_of
 from modelyard.errors import Problem
-from modelyard.packages.config_json import check_config
-from modelyard.packages.images import ContainerWish, is_address, parse_wish
+from modelyard.packages.config.config_json import check_config
+from modelyard.packages.config.images import ContainerWish, is_address, parse_wish
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from modelyard.runtime import groups
-from modelyard.runtime.cgroups import (
+from modelyard.runtime.limits import groups
+from modelyard.runtime.limits.cgroups import (
     Hierarchy,
     Kind,
     Mount,

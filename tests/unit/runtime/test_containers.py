@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.domain.instance import Phase
-from modelyard.runtime.container_log import Resume, parse_line
-from modelyard.runtime.container_records import ContainerRecord, Records
-from modelyard.runtime.container_watch import cause_of
-from modelyard.runtime.docker_api import container_of
-from modelyard.runtime.engine import usual_sockets
-from modelyard.runtime.images import image_facts
-from modelyard.runtime.probing import Streak, checks_of
+from modelyard.domain.rollout.instance import Phase
+from modelyard.runtime.containers.docker_api import container_of
+from modelyard.runtime.containers.engine import usual_sockets
+from modelyard.runtime.containers.images import image_facts
+from modelyard.runtime.containers.log import Resume, parse_line
+from modelyard.runtime.containers.probing import Streak, checks_of
+from modelyard.runtime.containers.records import ContainerRecord, Records
+from modelyard.runtime.containers.watch import cause_of
 from modelyard.runtime.quiet import count
 
 PROBE = {

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from modelyard.cli.lifecycle.status import PlatformStatus
-from modelyard.runtime.cgroups import Kind
-from modelyard.runtime.limits import RECORD, InForce, read_in_force
+from modelyard.runtime.limits.cgroups import Kind
+from modelyard.runtime.limits.instance_limits import RECORD, InForce, read_in_force
 from modelyard.settings import Settings
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.runtime.reserves import wanted
-from modelyard_instance.reserve import modules_of, packages_in
+from modelyard.runtime.local.env_zygotes import wanted
+from modelyard_instance.zygotes.env_zygote import modules_of, packages_in
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.runtime.users import (
+from modelyard.runtime.limits.users import (
     closed_above,
     hidden_places,
     in_use,

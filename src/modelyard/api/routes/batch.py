@@ -13,11 +13,11 @@ from modelyard.api.deps import may
 from modelyard.api.paging import Query
 from modelyard.api.routes.services import find
 from modelyard.api.schemas import batch as wire
-from modelyard.control.batch_retry import no_run, require_batch
-from modelyard.control.judging import Asked, Form
+from modelyard.control.batch.retry import no_run, require_batch
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.iam.claims import Claims
 from modelyard.store import batch_runs as store
-from modelyard.store.services import revision_configs
+from modelyard.store.service.services import revision_configs
 
 router = APIRouter(prefix="/v1/{project_id}/services/{service_id}", tags=["batch runs"])
 
@@ -88,4 +88,4 @@ async def retry_failed(
     ``task_id`` names the run; without one it is the last. Allowed where the service may be
     started, as long as the run's checkpoints are kept (``MODELYARD_BATCH_KEEP``).
     """
-    return await change.carry_out(claims, service_id, Asked(Form.RETRY, body))
+    return await change.carry_out(claims, service_id, ChangeRequest(ChangeKind.RETRY, body))

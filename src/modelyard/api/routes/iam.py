@@ -26,8 +26,8 @@ from modelyard.iam.claims import Claims
 from modelyard.iam.login import (
     Login,
     Reference,
+    RequestedScope,
     ScopeKind,
-    WantedScope,
     by_password,
     by_token,
 )
@@ -189,22 +189,22 @@ async def _log_in(context: Context, auth: Auth) -> tuple[str, Login]:
     )
 
 
-def _scope(auth: Auth) -> WantedScope:
+def _scope(auth: Auth) -> RequestedScope:
     scope = auth.scope
     if scope is None:
-        return WantedScope(ScopeKind.DEFAULT)
+        return RequestedScope(ScopeKind.DEFAULT)
     if scope == "unscoped":
-        return WantedScope(ScopeKind.UNSCOPED)
+        return RequestedScope(ScopeKind.UNSCOPED)
     if scope.system is not None:
         raise InvalidRequest("auth.scope.system is not supported; scope to a project or domain.")
     given = [kind for kind in ("project", "domain", "unscoped") if getattr(scope, kind) is not None]
     if len(given) != 1:
         raise InvalidRequest("auth.scope must hold exactly one of project and domain.")
     if scope.project is not None:
-        return WantedScope(ScopeKind.PROJECT, _project_reference(scope.project))
+        return RequestedScope(ScopeKind.PROJECT, _project_reference(scope.project))
     if scope.domain is not None:
-        return WantedScope(ScopeKind.DOMAIN, Reference(scope.domain.id, scope.domain.name))
-    return WantedScope(ScopeKind.UNSCOPED)
+        return RequestedScope(ScopeKind.DOMAIN, Reference(scope.domain.id, scope.domain.name))
+    return RequestedScope(ScopeKind.UNSCOPED)
 
 
 def _reference(domain: DomainRef | None) -> Reference | None:

@@ -17,14 +17,14 @@ from modelyard.api.schemas import models as wire
 from modelyard.errors import Conflict, NotFound, Problem, refuse
 from modelyard.iam.claims import Claims
 from modelyard.packages.catalogue import engine_runtimes
-from modelyard.packages.creation import NewModel, check_creation, version_order
 from modelyard.packages.engines import engine_named
 from modelyard.packages.environments.manifest import read_environment
-from modelyard.packages.published import Overrides
+from modelyard.packages.importing.creation import NewModel, check_creation, version_order
+from modelyard.packages.importing.published import Overrides
 from modelyard.steps import Step
 from modelyard.store import events
 from modelyard.store import models as store
-from modelyard.store.services import uses_of_model
+from modelyard.store.service.services import uses_of_model
 from modelyard.store.tables.model import Model
 
 router = APIRouter(prefix="/v1/{project_id}/models", tags=["models"])

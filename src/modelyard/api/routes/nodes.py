@@ -10,7 +10,7 @@ from modelyard.api.body import JsonBody
 from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
 from modelyard.api.routes.services import find
-from modelyard.domain.fields import Fields, Problems
+from modelyard.domain.body_reader import Fields, Problems
 from modelyard.errors import InvalidRequest, refuse
 from modelyard.iam.claims import Claims
 

@@ -10,9 +10,9 @@ from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
 from modelyard.api.paging import Query
 from modelyard.api.schemas.resources import cluster, flavor
-from modelyard.control.capacity import free, pools_of
-from modelyard.domain.flavors import FLAVORS
-from modelyard.domain.pools import STATES, Generation
+from modelyard.control.changes.capacity import free, pools_of
+from modelyard.domain.service.flavors import FLAVORS
+from modelyard.domain.service.pools import STATES, Generation
 from modelyard.iam.claims import Claims
 
 router = APIRouter(prefix="/v1/{project_id}", tags=["resources"])

@@ -16,12 +16,12 @@ from modelyard.api.deps import may
 from modelyard.api.paging import Query
 from modelyard.api.routes.services import find
 from modelyard.api.schemas import revisions as wire
-from modelyard.control.judging import Asked, Form, no_revision
-from modelyard.domain.config import VersionConfig
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest, no_revision
+from modelyard.domain.service.config import VersionConfig
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.iam.claims import Claims
-from modelyard.store import revisions as store
 from modelyard.store.models import find_model, find_models
+from modelyard.store.service import revisions as store
 
 router = APIRouter(prefix="/v1/{project_id}/services/{service_id}", tags=["time travel"])
 
@@ -103,7 +103,9 @@ async def roll_back(
     """
     if body not in (None, {}):
         raise InvalidRequest("body: a rollback has none. Leave it out, or send an update.")
-    return await change.carry_out(claims, service_id, Asked(Form.ROLLBACK, _number(number)))
+    return await change.carry_out(
+        claims, service_id, ChangeRequest(ChangeKind.ROLLBACK, _number(number))
+    )
 
 
 @router.get("/served")

@@ -10,7 +10,7 @@ from modelyard.api.body import JsonBody
 from modelyard.api.conditions import ChangeDep, DeleteConditionsDep, author_of
 from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
-from modelyard.control.judging import Asked, Form
+from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.iam.claims import Claims
 
 router = APIRouter(prefix="/v1/{project_id}/services", tags=["services"])
@@ -25,7 +25,7 @@ async def update_service(
     service_id: ServiceId, claims: UpdaterDep, body: JsonBody, change: ChangeDep
 ) -> Json:
     """Change, start or stop a service."""
-    return await change.carry_out(claims, service_id, Asked(Form.UPDATE, body))
+    return await change.carry_out(claims, service_id, ChangeRequest(ChangeKind.UPDATE, body))
 
 
 @router.patch("/{service_id}")
@@ -36,7 +36,7 @@ async def patch_service(
 
     The configuration is the one that was accepted last, in the order in which Show lists it.
     """
-    return await change.carry_out(claims, service_id, Asked(Form.PATCH, body))
+    return await change.carry_out(claims, service_id, ChangeRequest(ChangeKind.PATCH, body))
 
 
 @router.put("/{service_id}/property")
@@ -44,7 +44,7 @@ async def update_property(
     service_id: ServiceId, claims: UpdaterDep, body: JsonBody, change: ChangeDep
 ) -> Json:
     """Change instance counts of a service that runs."""
-    return await change.carry_out(claims, service_id, Asked(Form.PROPERTY, body))
+    return await change.carry_out(claims, service_id, ChangeRequest(ChangeKind.PROPERTY, body))
 
 
 @router.delete("/{service_id}")

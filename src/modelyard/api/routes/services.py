@@ -15,18 +15,18 @@ from modelyard.api.deps import may
 from modelyard.api.paging import Query
 from modelyard.api.schemas import services as wire
 from modelyard.api.services_monitor import service_monitor
-from modelyard.control.conditions import etag
-from modelyard.control.judging import not_found
-from modelyard.domain.batch_config import BATCH
-from modelyard.domain.lifecycle import Status
-from modelyard.domain.tags import read_filter
+from modelyard.control.changes.admission import not_found
+from modelyard.control.changes.preconditions import etag
+from modelyard.domain.admission.tags import read_filter
+from modelyard.domain.service.batch_job import BATCH
+from modelyard.domain.service.lifecycle import Status
 from modelyard.iam.claims import Claims
-from modelyard.store import services as store
 from modelyard.store.batch_runs import first_versions, latest_runs
 from modelyard.store.events import list_service_events
 from modelyard.store.models import find_models
+from modelyard.store.service import services as store
+from modelyard.store.service.tags import tags_of
 from modelyard.store.tables.service import Service
-from modelyard.store.tags import tags_of
 
 router = APIRouter(prefix="/v1/{project_id}/services", tags=["services"])
 

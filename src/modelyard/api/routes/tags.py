@@ -10,7 +10,7 @@ from modelyard.api.body import JsonBody
 from modelyard.api.conditions import author_of
 from modelyard.api.context import ContextDep
 from modelyard.api.deps import may
-from modelyard.domain.tags import Tag, read_tags
+from modelyard.domain.admission.tags import Tag, read_tags
 from modelyard.errors import refuse
 from modelyard.iam.claims import Claims
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.control.batch_progress import RunOutcome, counts, from_json, percent
-from modelyard.domain.config import VersionConfig
+from modelyard.control.batch.progress import RunOutcome, counts, from_json, percent
+from modelyard.domain.service.config import VersionConfig
 from modelyard.store.tables.batch import BatchRun
 
 Json = dict[str, Any]

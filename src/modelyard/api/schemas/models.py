@@ -10,8 +10,8 @@ import json
 import platform
 from typing import Any
 
+from modelyard.packages.environments.fallback_pins import KINDS
 from modelyard.packages.environments.manifest import Environment
-from modelyard.packages.environments.relaxing import KINDS
 from modelyard.store.tables.model import Model, ModelEvent
 
 Document = dict[str, Any]

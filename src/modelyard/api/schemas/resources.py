@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.domain.flavors import CUSTOM, Flavor
-from modelyard.domain.pools import Pool
-from modelyard.domain.resources import Limits
+from modelyard.domain.service.flavors import CUSTOM, Flavor
+from modelyard.domain.service.pools import Pool
+from modelyard.domain.service.resources import Limits
 from modelyard.iam.claims import Claims
 
 

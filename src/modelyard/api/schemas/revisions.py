@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelyard.api.schemas.services import config_item
-from modelyard.domain.config import VersionConfig
-from modelyard.domain.revision import diff
-from modelyard.domain.tally import RequestRecord
-from modelyard.store.revisions import Period, RevisionRecord
+from modelyard.domain.canary.request_counts import RequestRecord
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.revision import diff
+from modelyard.store.service.revisions import Period, RevisionRecord
 from modelyard.store.tables.model import Model
 
 Json = dict[str, Any]

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.schemas import batch
-from modelyard.control.accepted import Accepted
-from modelyard.domain.batch_config import BATCH
-from modelyard.domain.config import VersionConfig
-from modelyard.domain.flavors import CUSTOM
-from modelyard.domain.lifecycle import Status
-from modelyard.domain.observed import Stage
-from modelyard.domain.pending import Pending, ServiceSettings, pending
-from modelyard.domain.traffic import LoadBalancerPolicy
-from modelyard.domain.websocket_upgrade import takes_websockets
+from modelyard.control.changes.accepted import Accepted
+from modelyard.domain.admission.not_in_force import Pending, ServiceSettings, pending
+from modelyard.domain.admission.websocket_upgrade import takes_websockets
+from modelyard.domain.rollout.state import Stage
+from modelyard.domain.service.batch_job import BATCH
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.flavors import CUSTOM
+from modelyard.domain.service.lifecycle import Status
+from modelyard.domain.service.traffic import LoadBalancerPolicy
 from modelyard.iam.claims import Claims
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.model import Model

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from modelyard.cli.doctor.trial import Answers, Memory, Start
-from modelyard.domain.flavors import CUSTOM, FLAVORS
+from modelyard.domain.service.flavors import CUSTOM, FLAVORS
 from modelyard.packages.doctor import Finding, Level
 
 _SPARE_MEMORY = 1.3
@@ -41,7 +41,7 @@ def suggest(memory: Memory, answers: Answers | None, rate: float) -> Suggestion:
     return Suggestion(flavor, count, needed_mb, per_second)
 
 
-def judge_start(start: Start) -> list[Finding]:
+def check_start(start: Start) -> list[Finding]:
     """A package that does not come up."""
     if not start.failure:
         return []
@@ -49,7 +49,7 @@ def judge_start(start: Start) -> list[Finding]:
     return [Finding("start", Level.ERROR, "the model server", start.failure, fix)]
 
 
-def judge_answer(answers: Answers, *, given: bool) -> list[Finding]:
+def check_answer(answers: Answers, *, given: bool) -> list[Finding]:
     """A prediction that fails: an error for a request of one's own, else perhaps the sample's."""
     if answers.status == 200:
         return []
@@ -64,7 +64,7 @@ def judge_answer(answers: Answers, *, given: bool) -> list[Finding]:
     return [Finding("answer", level, "POST /", says, fix)]
 
 
-def judge_result(oddities: list[tuple[str, str, str]]) -> list[Finding]:
+def check_result(oddities: list[tuple[str, str, str]]) -> list[Finding]:
     """What the conversion to JSON does to the result."""
     found = []
     for kind, place, what in oddities[:10]:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.packages.apis import Api, JsonDict
+from modelyard.packages.config.apis import Api, JsonDict
 
 # One white pixel.
 _PICTURE = base64.b64decode(
@@ -32,7 +32,7 @@ class Sample:
         return bool(self.files or self.fields)
 
     def frame(self) -> bytes:
-        """As ``modelyard_instance.rehearse`` reads it."""
+        """As ``modelyard_instance.worker.rehearse`` reads it."""
         if not self.is_form:
             return b"{}\n" + self.content
         parts: list[tuple[str, str | None, str, int]] = []

@@ -17,12 +17,12 @@ import structlog
 
 from modelyard.clock import SystemClock
 from modelyard.errors import DependenciesFailed, InvalidRequest
-from modelyard.packages.config_json import ModelConfig
+from modelyard.packages.config.config_json import ModelConfig
 from modelyard.packages.doctor import Finding, Level
-from modelyard.packages.environments.choosing import Asked, choose
+from modelyard.packages.environments.choosing import EnvironmentRequest, choose
 from modelyard.packages.environments.manifest import Environment
+from modelyard.packages.environments.requirement_set import RequirementSet
 from modelyard.packages.environments.shared import Environments
-from modelyard.packages.environments.wanted import Wanted
 from modelyard.settings import Settings
 
 _WHERE = "model/config.json: dependencies"
@@ -52,7 +52,9 @@ def surroundings(
     ``tell`` hears of progress. Without ``build``, or where it cannot be built, a finding says so;
     nothing is raised.
     """
-    asked = Asked(config.model_type, config.runtime, config.dependencies, config.dependency_policy)
+    asked = EnvironmentRequest(
+        config.model_type, config.runtime, config.dependencies, config.dependency_policy
+    )
     try:
         wanted = choose(asked, package / "model").wanted
         if wanted is None:
@@ -73,7 +75,7 @@ def quietly() -> None:
 
 
 def _built(
-    wanted: Wanted, package: Path, settings: Settings, tell: Callable[[str], None]
+    wanted: RequirementSet, package: Path, settings: Settings, tell: Callable[[str], None]
 ) -> Surroundings:
     """Raises ``DependenciesFailed``, ``OSError``."""
     for folder in (settings.home, settings.environments_dir):
@@ -101,7 +103,7 @@ def _built(
     )
 
 
-def _not_built(wanted: Wanted) -> Finding:
+def _not_built(wanted: RequirementSet) -> Finding:
     says = f"{_named(wanted)} was not installed: it was tried in the platform's own environment"
     fix = "Leave out --no-environment to try it in its own."
     return Finding("environment", Level.WARNING, _WHERE, says, fix)
@@ -116,6 +118,6 @@ def _difference(document: dict[str, str]) -> Finding:
     return Finding(document["kind"], Level.WARNING, _WHERE, document["says"], document["fix"])
 
 
-def _named(wanted: Wanted) -> str:
+def _named(wanted: RequirementSet) -> str:
     shown = [str(want) for want in wanted.declared or wanted.wants]
     return ", ".join(shown[:5]) + (", …" if len(shown) > 5 else "")

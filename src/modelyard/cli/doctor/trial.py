@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from modelyard.cli.doctor.sample import Sample
-from modelyard.runtime.sweep import end_all, marked
+from modelyard.runtime.local.sweep import end_all, marked
 from modelyard_instance.environment import base_environment, worker_environment
 from modelyard_instance.spec import read_spec
 
@@ -169,14 +169,14 @@ def started(
 
 
 def rehearse(instance_dir: Path, sample: Sample, limit_s: float) -> list[tuple[str, str, str]]:
-    """What the result is made of (``modelyard_instance.rehearse``); nothing when it fails."""
+    """What the result is made of (``modelyard_instance.worker.rehearse``); none when it fails."""
     spec = read_spec(instance_dir)
     request, out = instance_dir / "request", instance_dir / "result.json"
     request.write_bytes(sample.frame())
     with suppress(subprocess.TimeoutExpired, OSError, ValueError):
         subprocess.run(
             [
-                *(spec.python or sys.executable, "-m", "modelyard_instance.rehearse"),
+                *(spec.python or sys.executable, "-m", "modelyard_instance.worker.rehearse"),
                 *("--dir", str(instance_dir), "--request", str(request), "--out", str(out)),
             ],
             env=worker_environment(spec, instance_dir, os.environ),

@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from modelyard.cli.failures import CliError
+from modelyard.client.failures import CliError
 from modelyard.processes import ProcessIdentity, read_record
 from modelyard.settings import Settings
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.cli.failures import CliError
 from modelyard.cli.lifecycle.parts import (
     Parts,
     answers,
@@ -19,7 +18,8 @@ from modelyard.cli.lifecycle.parts import (
     last_lines,
     port_is_free,
 )
-from modelyard.cli.lifecycle.wanted import Wanted, exclusive, read_wanted, write_wanted
+from modelyard.cli.lifecycle.wanted import LifecycleTarget, exclusive, read_wanted, write_wanted
+from modelyard.client.failures import CliError
 from modelyard.processes import (
     ProcessIdentity,
     alive,
@@ -65,7 +65,7 @@ def bring_up(settings: Settings, say: Say, timeout_s: float) -> Started:
             f"The home {settings.home} cannot be used: {error}.",
             "Name another folder with --home or MODELYARD_HOME.",
         ) from error
-    wanted = Wanted.of(settings)
+    wanted = LifecycleTarget.of(settings)
     with exclusive(settings):
         _refuse_other_settings(settings, find_parts(settings), wanted)
         return _start(settings, wanted, say, timeout_s)
@@ -78,7 +78,7 @@ def bring_back(settings: Settings, say: Say, timeout_s: float) -> Started | None
         return None if wanted is None else _start(settings, wanted, say, timeout_s)
 
 
-def _start(settings: Settings, wanted: Wanted, say: Say, timeout_s: float) -> Started:
+def _start(settings: Settings, wanted: LifecycleTarget, say: Say, timeout_s: float) -> Started:
     parts = find_parts(settings)
     fresh = parts.control_plane is None and parts.gateway is None
     if fresh:
@@ -97,14 +97,14 @@ def _start(settings: Settings, wanted: Wanted, say: Say, timeout_s: float) -> St
     return Started(process, started=parts.control_plane is None or parts.gateway is None)
 
 
-def spawn_control_plane(settings: Settings, wanted: Wanted) -> ProcessIdentity:
+def spawn_control_plane(settings: Settings, wanted: LifecycleTarget) -> ProcessIdentity:
     """Start the control plane in a session of its own and leave its record.
 
     Raises ``CliError`` when no process can be made.
     """
     try:
         process = spawn_detached(
-            [sys.executable, "-m", "modelyard.platform"],
+            [sys.executable, "-m", "modelyard.composition"],
             env={**os.environ, **wanted.environment(settings.home), "PYTHONUNBUFFERED": "1"},
             cwd=settings.home,
             log=control_plane_log(settings),
@@ -120,7 +120,7 @@ def spawn_control_plane(settings: Settings, wanted: Wanted) -> ProcessIdentity:
     return process
 
 
-def _refuse_other_settings(settings: Settings, parts: Parts, wanted: Wanted) -> None:
+def _refuse_other_settings(settings: Settings, parts: Parts, wanted: LifecycleTarget) -> None:
     running = read_wanted(settings)
     if running is None or (parts.control_plane is None and parts.gateway is None):
         return

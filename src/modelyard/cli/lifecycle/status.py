@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass
 
 from modelyard.cli.lifecycle.parts import answers, find_parts
-from modelyard.domain.instance import InstanceReport
+from modelyard.domain.rollout.instance import InstanceReport
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime.composite import open_runtime
-from modelyard.runtime.limits import InForce, read_in_force
+from modelyard.runtime.limits.instance_limits import InForce, read_in_force
 from modelyard.settings import Settings
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from modelyard.batch.supervision import end_all as end_drivers
 from modelyard.cli.lifecycle.parts import control_plane_record, find_parts, gateway_record
 from modelyard.cli.lifecycle.wanted import exclusive, forget_wanted
-from modelyard.domain.instance import InstanceReport, Phase
+from modelyard.domain.rollout.instance import InstanceReport, Phase
 from modelyard.processes import ProcessIdentity, kill_group, reap, send, wait_gone
 from modelyard.runtime.composite import CompositeRuntime, open_runtime
-from modelyard.runtime.limits import take_away
-from modelyard.runtime.warm import end_all as end_zygotes
+from modelyard.runtime.limits.instance_limits import take_away
+from modelyard.runtime.local.zygotes import end_all as end_zygotes
 from modelyard.settings import Settings
 
 _POLL_S = 0.05

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.cli.failures import CliError
+from modelyard.client.failures import CliError
 from modelyard.processes import write_private
 from modelyard.settings import Settings
 
@@ -30,20 +30,20 @@ _NEVER = ("home", "admin_password")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LifecycleTarget:
     """The settings of a started platform; all as text, as the environment carries them."""
 
     values: Mapping[str, str]
 
     @staticmethod
-    def of(settings: Settings) -> Wanted:
+    def of(settings: Settings) -> LifecycleTarget:
         names = dict.fromkeys((*_ALWAYS, *sorted(settings.model_fields_set)))
         values = {name: settings.as_text(name) for name in names if name not in _NEVER}
         store = values["object_store"]
         if store and "://" not in store:
             # The control plane has another working directory than the shell.
             values["object_store"] = str(Path(store).expanduser().absolute())
-        return Wanted(values)
+        return LifecycleTarget(values)
 
     def environment(self, home: Path) -> dict[str, str]:
         """``MODELYARD_*`` variables for the control plane."""
@@ -52,7 +52,7 @@ class Wanted:
             **{f"MODELYARD_{name.upper()}": value for name, value in self.values.items()},
         }
 
-    def difference(self, other: Wanted) -> str:
+    def difference(self, other: LifecycleTarget) -> str:
         """The first setting in which ``other`` differs, as ``name: mine, not theirs``; or ``""``.
 
         Database URLs are not shown: they may hold a password.
@@ -68,16 +68,16 @@ def wanted_file(settings: Settings) -> Path:
     return settings.run_dir / "up.json"
 
 
-def read_wanted(settings: Settings) -> Wanted | None:
+def read_wanted(settings: Settings) -> LifecycleTarget | None:
     """What is remembered, or None after a ``down`` or before any ``up``."""
     try:
         data = json.loads(wanted_file(settings).read_bytes())
-        return Wanted({str(name): str(value) for name, value in data.items()})
+        return LifecycleTarget({str(name): str(value) for name, value in data.items()})
     except (OSError, ValueError, AttributeError):
         return None
 
 
-def write_wanted(settings: Settings, wanted: Wanted) -> None:
+def write_wanted(settings: Settings, wanted: LifecycleTarget) -> None:
     write_private(wanted_file(settings), json.dumps(dict(wanted.values)).encode())
 
 

@@ -6,10 +6,10 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from modelyard.cli.failures import CliError
 from modelyard.cli.lifecycle.parts import control_plane_log, last_lines
 from modelyard.cli.lifecycle.start import bring_back
 from modelyard.cli.lifecycle.wanted import read_wanted
+from modelyard.client.failures import CliError
 from modelyard.processes import ProcessIdentity, watch_exit
 from modelyard.settings import Settings
 

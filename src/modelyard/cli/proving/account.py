@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from modelyard.cli.documents import Document
 from modelyard.cli.proving.load import Counts, Failure
+from modelyard.client.documents import Document
 
 OVERTAKEN = "later update"
 """In the reason of an update that another one took the place of."""
@@ -33,7 +33,7 @@ class Reported:
 
 
 @dataclass(slots=True)
-class Asked:
+class RequestedUpdates:
     """What was asked for. ``refused``: the API's words for each update it did not accept."""
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class Asked:
 class Account:
     """``results``: of the accepted updates. ``wrong``: what else is not as it should be."""
 
-    asked: Asked
+    asked: RequestedUpdates
     results: Counter[str]
     counts: Counts
     reported: Reported

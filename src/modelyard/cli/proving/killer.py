@@ -9,10 +9,10 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from modelyard.cli.failures import CliError
 from modelyard.cli.lifecycle.parts import find_parts
 from modelyard.cli.lifecycle.start import bring_back
 from modelyard.cli.lifecycle.wanted import read_wanted
+from modelyard.client.failures import CliError
 from modelyard.processes import send, wait_gone
 from modelyard.settings import Settings
 

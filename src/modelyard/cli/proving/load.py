@@ -14,7 +14,7 @@ from typing import Self
 
 import uvloop
 
-from modelyard.cli.predict import VERSION_HEADER
+from modelyard.cli.commands.predict import VERSION_HEADER
 from modelyard.cli.proving.connection import Answer, Connection, Target
 
 INSTANCE_HEADER = "x-modelyard-instance"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from modelyard.cli.failures import ApiFailure, CliError, PlatformDown
+from modelyard.client.failures import ApiFailure, CliError, PlatformDown
 
 T = TypeVar("T")
 

@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelyard.cli.client import Client
-from modelyard.cli.documents import Document
-from modelyard.cli.failures import ApiFailure, CliError
-from modelyard.cli.models import upload_package
+from modelyard.cli.commands.models import upload_package
 from modelyard.cli.proving.account import (
     Account,
-    Asked,
+    RequestedUpdates,
     result_of,
     results_of,
     sum_reports,
@@ -26,8 +23,11 @@ from modelyard.cli.proving.killer import Killer
 from modelyard.cli.proving.load import Counts, Load
 from modelyard.cli.proving.package import BODY, MODEL_TYPE, write_package
 from modelyard.cli.proving.patience import patiently
-from modelyard.cli.proving.updates import Means, Version, Wanted, next_update
-from modelyard.cli.waits import Wait, wait_for_end, wait_for_model, wait_for_service
+from modelyard.cli.proving.updates import Means, TargetConfig, Version, next_update
+from modelyard.cli.terminal.waits import Wait, wait_for_end, wait_for_model, wait_for_service
+from modelyard.client.api_client import Client
+from modelyard.client.documents import Document
+from modelyard.client.failures import ApiFailure, CliError
 from modelyard.settings import Settings
 
 MADE_BY = "Made by modelyard prove"
@@ -68,7 +68,7 @@ class Trial:
     work: Path
     terms: Terms
     say: Say
-    asked: Asked = field(default_factory=Asked)
+    asked: RequestedUpdates = field(default_factory=RequestedUpdates)
 
     def __post_init__(self) -> None:
         self.name = f"prove-{secrets.token_hex(4)}"
@@ -119,7 +119,7 @@ class Trial:
             "service_name": self.name,
             "infer_type": "real-time",
             "description": MADE_BY,
-            **Wanted((Version(model_id, 100),)).body(),
+            **TargetConfig((Version(model_id, 100),)).body(),
         }
         service_id = self.client.project("POST", "/services", body).text("service_id")
         try:
@@ -161,11 +161,11 @@ class Trial:
 
     # -- the storm -------------------------------------------------------------------------------
 
-    def _storm(self, path: str, load: Load, means: Means) -> Wanted:
+    def _storm(self, path: str, load: Load, means: Means) -> TargetConfig:
         """Update after update; gives what was accepted last, when that is in force."""
         killing = Killer(self.settings, random.Random(self.terms.seed)) if self.terms.kill else None  # noqa: S311
         began = renewed = time.monotonic()
-        wanted, update_time = Wanted((Version(means.models[0], 100),)), 0
+        wanted, update_time = TargetConfig((Version(means.models[0], 100),)), 0
         with killing or contextlib.nullcontext():
             for number in range(self.terms.updates):
                 now = time.monotonic()
@@ -197,7 +197,7 @@ class Trial:
                 f"{counts.ok:,} predictions answered, {counts.failed:,} failed"
             )
 
-    def _put(self, path: str, wanted: Wanted) -> int:
+    def _put(self, path: str, wanted: TargetConfig) -> int:
         """The key of the update (ms); 0 when it was refused.
 
         One key for all attempts: what was accepted before the control plane died is not repeated.
@@ -235,7 +235,9 @@ class Trial:
                 return logs
             time.sleep(10 * _POLL_S)
 
-    def _account(self, path: str, logs: list[Document], counts: Counts, wanted: Wanted) -> Account:
+    def _account(
+        self, path: str, logs: list[Document], counts: Counts, wanted: TargetConfig
+    ) -> Account:
         shown = patiently(lambda: self.client.project("GET", path))
         results = results_of(logs)
         return Account(
@@ -254,7 +256,9 @@ class Trial:
             time.sleep(_POLL_S)
 
 
-def _wrong(asked: Asked, logged: int, shown: Document, wanted: Wanted) -> Iterator[str]:
+def _wrong(
+    asked: RequestedUpdates, logged: int, shown: Document, wanted: TargetConfig
+) -> Iterator[str]:
     """What contradicts what was accepted, in words."""
     if logged != asked.accepted:
         yield f"{asked.accepted} updates were accepted, but {logged} are logged"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from modelyard.cli.names import DEFAULT_FLAVOR
+from modelyard.client.names import DEFAULT_FLAVOR
 
 POLICIES = ("ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP")
 SURGES = (0.5, 1.0, 2.0)
@@ -26,7 +26,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TargetConfig:
     """What a service is asked to be."""
 
     versions: tuple[Version, ...]
@@ -48,7 +48,9 @@ class Means:
     most: int = 2
 
 
-def next_update(chance: random.Random, present: Wanted, means: Means) -> tuple[str, Wanted]:
+def next_update(
+    chance: random.Random, present: TargetConfig, means: Means
+) -> tuple[str, TargetConfig]:
     """The name of a random kind of change, and what the service is wanted to be after it."""
     while True:
         kind = chance.choice(tuple(_KINDS))
@@ -74,48 +76,48 @@ def _entry(version: Version) -> dict[str, object]:
 # -- the kinds of change; None: the service has not what it takes ----------------------------------
 
 
-def _weights(chance: random.Random, present: Wanted, _: Means) -> Wanted | None:
+def _weights(chance: random.Random, present: TargetConfig, _: Means) -> TargetConfig | None:
     return None if len(present.versions) < 2 else _weighed(chance, present, present.versions)
 
 
-def _count(chance: random.Random, present: Wanted, means: Means) -> Wanted | None:
+def _count(chance: random.Random, present: TargetConfig, means: Means) -> TargetConfig | None:
     return _changed(chance, present, lambda v: replace(v, count=chance.randint(1, means.most)))
 
 
-def _envs(chance: random.Random, present: Wanted, _: Means) -> Wanted | None:
+def _envs(chance: random.Random, present: TargetConfig, _: Means) -> TargetConfig | None:
     return _changed(chance, present, lambda v: replace(v, setting=chance.choice(("", "a", "b"))))
 
 
-def _surge(chance: random.Random, present: Wanted, _: Means) -> Wanted | None:
+def _surge(chance: random.Random, present: TargetConfig, _: Means) -> TargetConfig | None:
     return _changed(chance, present, lambda v: replace(v, surge=chance.choice(SURGES)))
 
 
-def _replaced(chance: random.Random, present: Wanted, means: Means) -> Wanted | None:
+def _replaced(chance: random.Random, present: TargetConfig, means: Means) -> TargetConfig | None:
     unused = _unused(present, means)
     if not unused:
         return None
     return _changed(chance, present, lambda v: replace(v, model_id=chance.choice(unused)))
 
 
-def _added(chance: random.Random, present: Wanted, means: Means) -> Wanted | None:
+def _added(chance: random.Random, present: TargetConfig, means: Means) -> TargetConfig | None:
     unused = _unused(present, means)
     if not unused or len(present.versions) == MOST_VERSIONS:
         return None
     return _weighed(chance, present, (*present.versions, Version(chance.choice(unused), 0)))
 
 
-def _removed(chance: random.Random, present: Wanted, _: Means) -> Wanted | None:
+def _removed(chance: random.Random, present: TargetConfig, _: Means) -> TargetConfig | None:
     if len(present.versions) < 2:
         return None
     gone = chance.choice(present.versions)
     return _weighed(chance, present, tuple(v for v in present.versions if v != gone))
 
 
-def _policy(chance: random.Random, present: Wanted, _: Means) -> Wanted | None:
+def _policy(chance: random.Random, present: TargetConfig, _: Means) -> TargetConfig | None:
     return replace(present, policy=chance.choice(POLICIES))
 
 
-_Kind = Callable[[random.Random, Wanted, Means], Wanted | None]
+_Kind = Callable[[random.Random, TargetConfig, Means], TargetConfig | None]
 _KINDS: dict[str, _Kind] = {
     "weights": _weights,
     "count": _count,
@@ -128,21 +130,23 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
-def _unused(present: Wanted, means: Means) -> list[str]:
+def _unused(present: TargetConfig, means: Means) -> list[str]:
     used = {version.model_id for version in present.versions}
     return [model for model in means.models if model not in used]
 
 
 def _changed(
-    chance: random.Random, present: Wanted, change: Callable[[Version], Version]
-) -> Wanted:
+    chance: random.Random, present: TargetConfig, change: Callable[[Version], Version]
+) -> TargetConfig:
     versions = list(present.versions)
     at = chance.randrange(len(versions))
     versions[at] = change(versions[at])
     return replace(present, versions=tuple(versions))
 
 
-def _weighed(chance: random.Random, present: Wanted, versions: Sequence[Version]) -> Wanted:
+def _weighed(
+    chance: random.Random, present: TargetConfig, versions: Sequence[Version]
+) -> TargetConfig:
     """``versions`` with random weights in steps of 5 that sum to 100; 0 is one of them."""
     cuts = sorted(5 * chance.randint(0, 20) for _ in versions[1:])
     bounds = [0, *cuts, 100]

@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Iterator
 
-from modelyard.packages.config_json import OPTIONS, ModelConfig, parse_config
+from modelyard.packages.config.config_json import OPTIONS, ModelConfig, parse_config
+from modelyard.packages.config.images import CONTAINERS
+from modelyard.packages.config.requirements import Requirement
 from modelyard.packages.doctor.findings import Finding, Level
 from modelyard.packages.documents import DocumentError, parse_json
-from modelyard.packages.images import CONTAINERS
-from modelyard.packages.requirements import Requirement
 
 _WHERE = "model/config.json"
 _KEYS: dict[str, tuple[str, ...]] = {

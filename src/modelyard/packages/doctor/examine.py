@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.packages.config_json import ModelConfig, check_config, parse_config
+from modelyard.packages.config.config_json import ModelConfig, check_config, parse_config
 from modelyard.packages.doctor.config_checks import check_config_text, check_dependencies
 from modelyard.packages.doctor.findings import Finding, Level, in_order
 from modelyard.packages.doctor.import_checks import Available, check_imports

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
-from modelyard.packages.config_json import ModelConfig
+from modelyard.packages.config.config_json import ModelConfig
 from modelyard.packages.doctor.findings import Finding, Level
 from modelyard.packages.doctor.texts import Package, Source
 

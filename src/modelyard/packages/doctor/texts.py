@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelyard.packages.config_json import LARGEST
+from modelyard.packages.config.config_json import LARGEST
 from modelyard.packages.layout import CONFIG, NOT_PACKAGED, SCRIPT
 
 MOST_FILES = 20_000

@@ -12,9 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from modelyard.errors import DependenciesFailed
-from modelyard.packages.environments.installer import Installer, Unobtainable
-from modelyard.packages.environments.manifest import LOCK, VENV, Environment
-from modelyard.packages.environments.relaxing import (
+from modelyard.packages.environments.fallback_pins import (
     Finding,
     brief,
     demanded,
@@ -23,8 +21,10 @@ from modelyard.packages.environments.relaxing import (
     pins,
     specification,
 )
+from modelyard.packages.environments.installer import Installer, Unobtainable
+from modelyard.packages.environments.manifest import LOCK, VENV, Environment
+from modelyard.packages.environments.requirement_set import Policy, RequirementSet, Want
 from modelyard.packages.environments.space import files_below, size
-from modelyard.packages.environments.wanted import Policy, Want, Wanted
 
 Tell = Callable[[str], Awaitable[None]]
 Installed = Callable[[str], str | None]
@@ -52,7 +52,7 @@ class Resolved:
 
 
 async def build(
-    request: Wanted,
+    request: RequirementSet,
     digest: str,
     folder: Path,
     installer: Installer,
@@ -89,7 +89,7 @@ async def build(
 
 
 async def resolve(
-    request: Wanted, folder: Path, installer: Installer, installed: Installed
+    request: RequirementSet, folder: Path, installer: Installer, installed: Installed
 ) -> Resolved:
     """Everything exactly if that can be; else each demand by itself, then all together.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from modelyard.packages.config.requirements import POLICIES, Installation
 from modelyard.packages.environments.implied import (
     CARRIED,
     computes,
@@ -16,10 +17,15 @@ from modelyard.packages.environments.implied import (
     missing,
     needed,
 )
+from modelyard.packages.environments.requirement_set import (
+    Policy,
+    RequirementSet,
+    is_met,
+    sealed,
+    wanted,
+)
 from modelyard.packages.environments.shared import installed
-from modelyard.packages.environments.wanted import Policy, Wanted, is_met, sealed, wanted
 from modelyard.packages.layout import SCRIPT
-from modelyard.packages.requirements import POLICIES, Installation
 
 # What is looked at for imports, at most; a script's imports stand at its beginning.
 _FILES = 500
@@ -30,12 +36,12 @@ _BYTES = 1024 * 1024
 class Choice:
     """``wanted`` is None where the platform's own environment serves. ``warnings``: sentences."""
 
-    wanted: Wanted | None
+    wanted: RequirementSet | None
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EnvironmentRequest:
     """What a package says of what it needs. ``policy``: blank means relaxed."""
 
     engine: str
@@ -44,7 +50,7 @@ class Asked:
     policy: str = ""
 
 
-def choose(asked: Asked, model_dir: Path) -> Choice:
+def choose(asked: EnvironmentRequest, model_dir: Path) -> Choice:
     """What the package in ``model_dir`` runs in.
 
     The platform's own environment when it meets every dependency exactly, also when there is none,

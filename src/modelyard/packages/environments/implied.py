@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from packaging.utils import canonicalize_name
 
-from modelyard.packages.environments.wanted import Want
+from modelyard.packages.environments.requirement_set import Want
 
 CARRIED: dict[str, str] = {
     "PIL": "pillow",

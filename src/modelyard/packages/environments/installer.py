@@ -20,7 +20,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from modelyard.errors import DependenciesFailed
-from modelyard.packages.environments.relaxing import told_reason
+from modelyard.packages.environments.fallback_pins import told_reason
 from modelyard.settings import Settings
 
 _TETHER = Path(__file__).with_name("tether.py")

@@ -15,7 +15,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelyard.packages.environments.relaxing import Finding
+from modelyard.packages.environments.fallback_pins import Finding
 
 MANIFEST = "environment.json"
 LOCK = "lock.txt"

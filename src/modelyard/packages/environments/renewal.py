@@ -14,11 +14,11 @@ import structlog
 
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError, Problem
-from modelyard.packages.environments.choosing import Asked, choose
+from modelyard.packages.config.requirements import parse_dependencies, parse_policy
+from modelyard.packages.environments.choosing import EnvironmentRequest, choose
+from modelyard.packages.environments.fallback_pins import KINDS
 from modelyard.packages.environments.manifest import Environment
-from modelyard.packages.environments.relaxing import KINDS
 from modelyard.packages.environments.shared import Environments
-from modelyard.packages.requirements import parse_dependencies, parse_policy
 from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.models import add_event, in_own_environments, latest_event
@@ -64,12 +64,12 @@ async def _renew(
         await _tell(model, database, clock, "was gone and has been made again", (digest, made))
 
 
-def _asked(model: Model) -> Asked:
+def _asked(model: Model) -> EnvironmentRequest:
     unused: list[Problem] = []
     installations = parse_dependencies(model.dependencies, "dependencies", unused)
     said = model.requested.get("dependency_policy") or model.config.get("dependency_policy")
     policy = parse_policy(said, "dependency_policy", unused)
-    return Asked(model.model_type, model.runtime, installations, policy)
+    return EnvironmentRequest(model.model_type, model.runtime, installations, policy)
 
 
 async def _tell(

@@ -24,7 +24,7 @@ from modelyard.packages.environments.manifest import (
     is_usable,
     read_environment,
 )
-from modelyard.packages.environments.shelf import Shelf
+from modelyard.packages.environments.requirement_set import RequirementSet
 from modelyard.packages.environments.space import (
     MB,
     Files,
@@ -33,7 +33,7 @@ from modelyard.packages.environments.space import (
     size,
     too_large,
 )
-from modelyard.packages.environments.wanted import Wanted
+from modelyard.packages.environments.store import EnvironmentStore
 from modelyard.settings import Settings
 from modelyard.store.database import Database
 
@@ -59,7 +59,7 @@ class Environments:
         self._settings = settings
         self._folder = settings.environments_dir
         self._cache = settings.environments_cache_dir
-        self._shelf = Shelf(settings, clock, database)
+        self._shelf = EnvironmentStore(settings, clock, database)
         self._builds: dict[str, _Build] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -67,7 +67,7 @@ class Environments:
         """Clear away what a crash left half made or half removed."""
         await asyncio.to_thread(self._shelf.sweep)
 
-    def digest(self, request: Wanted) -> str:
+    def digest(self, request: RequirementSet) -> str:
         """The name of the environment of ``request`` on this machine, under these settings."""
         tag = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
         sources = f"sources {self._settings.source_builds}"
@@ -81,7 +81,7 @@ class Environments:
         """Within the block nobody collects the environment, whatever the database says."""
         return self._shelf.held(digest)
 
-    async def obtain(self, request: Wanted, model_dir: Path, tell: Tell) -> Environment:
+    async def obtain(self, request: RequirementSet, model_dir: Path, tell: Tell) -> Environment:
         """The environment of ``request`` (``sealed``), built now unless it is there.
 
         ``model_dir`` has the package's own wheels. Several callers who ask for the same set wait
@@ -111,11 +111,11 @@ class Environments:
                 await asyncio.gather(running.task, return_exceptions=True)
 
     async def collect(self) -> None:
-        """Remove environments that no model needs any more (``Shelf.collect``)."""
+        """Remove environments that no model needs any more (``EnvironmentStore.collect``)."""
         await self._shelf.collect()
 
     async def _build(
-        self, request: Wanted, digest: str, model_dir: Path, tell: Tell
+        self, request: RequirementSet, digest: str, model_dir: Path, tell: Tell
     ) -> Environment:
         aside = self._shelf.aside(digest)
         limit = self._settings.environment_timeout
@@ -168,7 +168,7 @@ class Environments:
             raise too_large(most)
         return environment
 
-    def _prepare(self, request: Wanted, digest: str, model_dir: Path, aside: Path) -> None:
+    def _prepare(self, request: RequirementSet, digest: str, model_dir: Path, aside: Path) -> None:
         aside.mkdir(parents=True, mode=0o755)
         self._shelf.log(digest).parent.mkdir(parents=True, exist_ok=True)
         self._shelf.log(digest).write_bytes(b"")

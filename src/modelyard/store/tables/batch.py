@@ -12,7 +12,7 @@ class BatchRun(Table):
     """One run of a batch service over its input. Times in ms since 1970.
 
     ``revision``: the one it began with; ``retry_of``: the run whose failures it computes again.
-    ``outcome`` is empty while it goes on (``control/batch_runs.py``), ``code`` and ``reason`` say
+    ``outcome`` is empty while it goes on (``control/batch/runs.py``), ``code`` and ``reason`` say
     why it has failed. ``progress``: as its driver told it last (``batch/spec.py``).
 
     ``driver_since``: when the driver that works on it was first seen; None: there is none.

@@ -81,8 +81,9 @@ class Service(Table):
 class Revision(Table):
     """A full configuration, written once and never changed; ``config`` in canonical form.
 
-    ``policy`` is the load balancer's, ``rollout`` how it is to be reached (``domain/rollout.py``),
-    ``origin`` the revision that it brings back, if it is a rollback.
+    ``policy`` is the load balancer's, ``rollout`` how it is to be reached
+    (``domain/service/rollout_policy.py``), ``origin`` the revision that it brings back, if it is a
+    rollback.
     """
 
     __tablename__ = "revision"
@@ -118,9 +119,10 @@ class RevisionModel(Table):
 class Instance(Table):
     """A model instance on record, written before its process exists.
 
-    ``slot``: its place among the service's versions (``domain/slots.py``). ``ready_at``: when it
-    first was ready. ``served_at``: since when it carries traffic (``domain/observed.py``).
-    ``ended_at`` set: it is no more, and ``failed`` says whether that was against our will.
+    ``slot``: its place among the service's versions (``domain/service/slots.py``). ``ready_at``:
+    when it first was ready. ``served_at``: since when it carries traffic
+    (``domain/rollout/state.py``). ``ended_at`` set: it is no more, and ``failed`` says whether that
+    was against our will.
     """
 
     __tablename__ = "instance"
@@ -157,7 +159,7 @@ class UpdateLog(Table):
     """One accepted configuration update and what became of it (services.md §9.4).
 
     ``published``: the routing versions that the gateway acknowledged meanwhile. ``report``: what
-    clients noticed of it, once it is counted (``control/reports.py``).
+    clients noticed of it, once it is counted (``control/maintenance/reports.py``).
     """
 
     __tablename__ = "update_log"

@@ -1,0 +1,50 @@
+"""What commands show of a service."""
+
+from __future__ import annotations
+
+from modelyard.cli.terminal.output import note, show_facts, show_json, show_table
+from modelyard.client.documents import Document, moment
+
+
+def show_service(service: Document, json: bool) -> None:
+    """The service as ``GET`` has it; ``etag`` is what ``--if-match`` of a change takes."""
+    etag = service.etag.strip('"')
+    if json:
+        show_json({**service.raw, "etag": etag} if etag else service.raw)
+        return
+    show_facts(
+        {
+            "name": service.text("service_name"),
+            "id": service.text("service_id"),
+            "status": service.text("status"),
+            "error": service.text("error_msg"),
+            "address": service.text("access_address"),
+            "etag": etag,
+            "description": service.text("description"),
+            "updated": moment(service.number("update_time")) if "update_time" in service else "",
+            "stops at": moment(service.number("due_time")) if "due_time" in service else "",
+        }
+    )
+    show_table(
+        ("MODEL", "VERSION", "WEIGHT", "INSTANCES", "FLAVOUR", "STATUS"),
+        [
+            (
+                entry.text("model_name"),
+                entry.text("model_version"),
+                entry.text("weight"),
+                entry.text("instance_count"),
+                entry.text("specification"),
+                entry.text("status"),
+            )
+            for entry in service.parts("config")
+        ],
+        "No model versions.",
+    )
+
+
+def show_answer(answer: Document, sentence: str, json: bool) -> None:
+    """The API's answer, or what it means in words."""
+    if json:
+        show_json(answer.raw)
+    else:
+        note(sentence)

@@ -1,0 +1,75 @@
+"""The example packages: where they lie, and how their weights are made."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import modelyard
+from modelyard.client.failures import CliError
+
+_TRAINING_LIMIT_S = 120.0
+
+
+def examples_folder() -> Path:
+    """The installed package's examples, or those of the checkout it is installed from.
+
+    Raises ``CliError`` when there are none.
+    """
+    package = Path(modelyard.__file__).resolve().parent
+    places = (package / "_examples", package.parents[1] / "examples")
+    for place in places:
+        if (place / "iris-1" / "train.py").is_file():
+            return place
+    raise CliError(
+        f"The example packages are missing (looked in {places[0]} and {places[1]}).",
+        "Run it from a checkout that is installed with `make install`.",
+    )
+
+
+def copy_examples(names: Sequence[str], into: Path) -> list[Path]:
+    """Copies of the named examples without weights of earlier trainings."""
+    source = examples_folder()
+    weights = shutil.ignore_patterns("__pycache__", "*.pkl", "*.joblib")
+    return [Path(shutil.copytree(source / name, into / name, ignore=weights)) for name in names]
+
+
+def train(folders: Sequence[Path]) -> None:
+    """Run the ``train.py`` of each folder, all at the same time.
+
+    Raises ``CliError`` with the last line of a training that failed.
+    """
+    running = [
+        subprocess.Popen(
+            [sys.executable, "train.py"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for folder in folders
+    ]
+    try:
+        for folder, process in zip(folders, running, strict=True):
+            output, _ = process.communicate(timeout=_TRAINING_LIMIT_S)
+            if process.returncode != 0:
+                last = (output.strip().splitlines() or ["no output"])[-1]
+                raise CliError(
+                    f"The training of {folder.name} failed: {last}",
+                    "The examples need `pip install 'modelyard[examples]'`."
+                    if "ModuleNotFoundError" in output
+                    else "",
+                )
+    except subprocess.TimeoutExpired:
+        raise CliError(f"A training took longer than {_TRAINING_LIMIT_S:.0f} s.") from None
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()

@@ -1,0 +1,186 @@
+"""Writing down what becomes of the runs of a batch service (inference.md §2.7)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from modelyard.batch.spec import Result as RunResult
+from modelyard.batch.spec import RunSpec
+from modelyard.control import events
+from modelyard.control.batch.progress import RunOutcome, counts, from_json, to_json
+from modelyard.control.ports import Drivers
+from modelyard.domain.rollout.outcome import Result
+from modelyard.domain.rollout.state import DesiredStatus
+from modelyard.domain.service.batch_job import BATCH, BatchJob
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.lifecycle import Status
+from modelyard.domain.text import storable_text
+from modelyard.settings import Settings
+from modelyard.store import batch_runs as store
+from modelyard.store.service.services import get_revision
+from modelyard.store.tables.batch import BatchRun
+from modelyard.store.tables.service import Service
+
+
+def begin_run(session: AsyncSession, service: Service, now: int, retry_of: str = "") -> None:
+    """A new run of the desired revision; nothing of it happens before its instances are ready."""
+    session.add(
+        BatchRun(
+            task_id=str(uuid.uuid4()),
+            service_id=service.id,
+            revision=service.desired_revision,
+            retry_of=retry_of,
+            created_at=now,
+            progress={},
+            manifests=[],
+            outcome=RunOutcome.OPEN.value,
+            driver_due=0,
+            driver_losses=0,
+            kept=True,
+        )
+    )
+
+
+async def abandon_run(
+    session: AsyncSession, service: Service, outcome: RunOutcome, reason: str, now: int
+) -> None:
+    """End the run that goes on, if one does, without asking how far it is."""
+    run = await store.open_run(session, service.id) if service.infer_type == BATCH else None
+    if run is not None:
+        run.outcome, run.reason, run.finished_at = outcome.value, reason, now
+
+
+async def continue_or_renew(
+    session: AsyncSession, service: Service, config: Sequence[VersionConfig], now: int
+) -> bool:
+    """Whether the run goes on under ``config``, the new desired revision; else a new one begins.
+
+    It goes on when only its instances change: their number, flavour or environment.
+    """
+    run = await store.open_run(session, service.id)
+    if run is not None:
+        begun = await get_revision(session, service.id, run.revision)
+        if work_of(begun.config) == work_of(config):
+            return True
+        told = f"batch task {run.task_id} is abandoned: the update begins a new one"
+        events.event(session, service.id, told, now)
+    await abandon_run(session, service, RunOutcome.REPLACED, "a later update took its place", now)
+    # The instances that are there belong to it only where they are made alike.
+    service.serving_revision = service.live_revision = None
+    begin_run(session, service, now)
+    return False
+
+
+def work_of(config: Sequence[VersionConfig]) -> tuple[str, BatchJob | None]:
+    """What a run of that configuration computes, whatever it runs on."""
+    return config[0].model_id, config[0].batch
+
+
+async def end_when_over(
+    session: AsyncSession, service: Service, drivers: Drivers, now: int
+) -> None:
+    """Turn what a driver has come to into the end of the service's run, exactly once."""
+    if (
+        service.infer_type != BATCH
+        or service.wanted != DesiredStatus.RUNNING.value
+        or service.given_up
+    ):
+        return
+    run = await store.open_run(session, service.id)
+    result = drivers.report(run.task_id).result if run is not None else None
+    if run is None or result is None:
+        return
+    note_result(run, result, now)
+    await end_service(session, service, run, now)
+
+
+def note_result(run: BatchRun, result: RunResult, now: int) -> None:
+    """What the driver says is what the run came to, whatever was wished meanwhile."""
+    finished = result.outcome == RunOutcome.FINISHED.value
+    run.outcome = (RunOutcome.FINISHED if finished else RunOutcome.FAILED).value
+    run.code, run.reason = result.code, storable_text(result.reason)
+    run.started_at = run.started_at or now
+    run.finished_at = run.finished_at or now
+    run.progress = to_json(result.progress)
+    run.manifests, run.quarantine = list(result.manifests), result.quarantine
+
+
+async def end_service(session: AsyncSession, service: Service, run: BatchRun, now: int) -> None:
+    """The service is finished, or failed with the run's reason; its instances may go."""
+    finished = run.outcome == RunOutcome.FINISHED.value
+    service.given_up = True
+    service.due_time = None
+    service.status = (Status.FINISHED if finished else Status.FAILED).value
+    service.error_msg = "" if finished else run.reason
+    service.transition_at = now
+    service.generation += 1
+    closed = Result.SUCCESS if finished else Result.FAIL
+    for log in await events.close_logs(session, service.id, closed, now, service.error_msg):
+        if finished:
+            service.update_time = log.update_time
+    await events.finish_rollbacks(session, service.id, now)
+    if not finished:
+        told = f"batch failed: task {run.task_id}: {run.reason}"
+        events.event(session, service.id, told, now, events.ABNORMAL)
+        return
+    config = (await get_revision(session, service.id, run.revision)).config
+    done = counts(from_json(run.progress), mapping_of(config))
+    told = f"batch executed: task {run.task_id}, {done}"
+    if run.quarantine:
+        told += f"; what failed is listed in {run.quarantine}"
+    events.event(session, service.id, told, now)
+
+
+def mapping_of(config: Sequence[VersionConfig]) -> str:
+    """``file`` or ``csv``."""
+    job = config[0].batch
+    return job.mapping_type if job else ""
+
+
+def run_spec(run: BatchRun, service: Service, config: VersionConfig, settings: Settings) -> RunSpec:
+    """What the driver of a run is told."""
+    return draft_spec(
+        config,
+        service.project_id,
+        settings,
+        task_id=run.task_id,
+        service_id=service.id,
+        retry_of=run.retry_of,
+    )
+
+
+def draft_spec(
+    config: VersionConfig,
+    project_id: str,
+    settings: Settings,
+    *,
+    task_id: str = "",
+    service_id: str = "",
+    retry_of: str = "",
+) -> RunSpec:
+    """A run as it would be, of a configuration that has a batch part."""
+    job = config.batch
+    assert job is not None
+    return RunSpec(
+        task_id=task_id,
+        service_id=service_id,
+        project_id=project_id,
+        model_id=config.model_id,
+        source=job.src_path,
+        source_type=job.src_type,
+        destination=job.dest_path,
+        path=job.req_uri,
+        content_type=job.content_type,
+        mapping_type=job.mapping_type,
+        field=job.field,
+        mapping_rule=job.mapping_rule,
+        file_limit=settings.batch_file_limit,
+        csv_limit=settings.batch_csv_limit,
+        request_timeout_s=settings.prediction_timeout,
+        attempts=settings.batch_attempts,
+        manifest_lines=settings.batch_manifest_lines,
+        retry_of=retry_of,
+    )

@@ -1,0 +1,64 @@
+"""What the gateway must know when a control plane starts, from the rows and the live instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+
+from modelyard.clock import Clock
+from modelyard.control.ports import Runtime
+from modelyard.control.reconciler.traffic import traffic_of
+from modelyard.domain.rollout.instance import InstanceReport, Phase
+from modelyard.domain.rollout.observe import observe
+from modelyard.domain.rollout.planner import present_split
+from modelyard.domain.rollout.state import DesiredStatus, Observed
+from modelyard.domain.service.batch_job import BATCH
+from modelyard.domain.service.traffic import ServiceTraffic
+from modelyard.settings import Settings
+from modelyard.store.database import Database
+from modelyard.store.service.state import load_state
+from modelyard.store.tables.service import Service
+
+
+async def present_traffic(
+    settings: Settings, database: Database, clock: Clock, runtime: Runtime
+) -> list[ServiceTraffic]:
+    """The traffic of every service as it was in force, less the instances that have died since.
+
+    Without it a gateway that survived the control plane would be told that all is gone.
+    """
+    reports = {report.instance_id: report for report in await runtime.list()}
+    async with database.read() as session:
+        services = list(
+            await session.scalars(
+                select(Service).where(
+                    Service.wanted != DesiredStatus.DELETED.value, Service.infer_type != BATCH
+                )
+            )
+        )
+    return [await _traffic(settings, database, clock, service, reports) for service in services]
+
+
+async def _traffic(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    service: Service,
+    reports: Mapping[str, InstanceReport],
+) -> ServiceTraffic:
+    if service.serving_revision is None:
+        return ServiceTraffic(
+            service.id, service.project_id, service.desired_revision, serving=False
+        )
+    now = clock.now_ms()
+    async with database.read() as session:
+        state = await load_state(session, service, now)
+    seen = observe(state.instances, reports, now)
+    split = present_split(state.desired, Observed(seen.alive), now)
+    addresses = {
+        report.instance_id: (report.host, report.port)
+        for report in reports.values()
+        if report.phase is Phase.READY and report.port
+    }
+    return traffic_of(state, split, addresses, settings)

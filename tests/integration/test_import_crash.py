@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 import uvloop
 from sqlalchemy import select
-from wheels import write_wheel
 
 from modelyard.clock import SystemClock
 from modelyard.objects.store import Objects
@@ -31,6 +30,7 @@ from modelyard.store.database import Database
 from modelyard.store.models import UNFINISHED
 from modelyard.store.tables import Table
 from modelyard.store.tables.model import Model, ModelEvent
+from wheels import write_wheel
 
 ID = "11111111-2222-4333-8444-555555555555"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from instance_support import Instance, running, wait_for, write_package
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+
+from instance_support import Instance, running, wait_for, write_package
 
 SCRIPT = """
 import os, time

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-from instance_support import DEADLINE_S, wait_for, write_package
 
+from instance_support import DEADLINE_S, wait_for, write_package
 from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.processes import identify
 from modelyard.runtime.limits import groups, instance_limits, users

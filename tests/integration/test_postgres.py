@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from live import entry, import_echo, load, put, service, show, update, wait_status, wait_update
 from postgres import PostgresServer, binaries, wanted
 from stack import Stack

@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from instance_support import DEADLINE_S, ask_instance, wait_for
-from reserve_yard import Yard, install, is_of, listening
 
+from instance_support import DEADLINE_S, ask_instance, wait_for
 from modelyard import processes
 from modelyard.runtime.limits.instance_limits import Limits
 from modelyard.runtime.local import env_zygotes as reserves
 from modelyard.runtime.local.env_zygotes import EnvZygotes
 from modelyard.runtime.local.sweep import marked
 from modelyard.runtime.local.zygotes import WarmStarts, end_all, zygotes
+from reserve_yard import Yard, install, is_of, listening
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
-from instance_support import ask_instance, wait_for, write_package
-from reserve_yard import TELLTALE, Yard, install
 
+from instance_support import ask_instance, wait_for, write_package
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime.limits import groups
 from modelyard.runtime.limits.instance_limits import InForce, take_away
 from modelyard_instance.sandbox.confine import read_confinement
+from reserve_yard import TELLTALE, Yard, install
 
 LOOK = """
 answer = {

@@ -14,6 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
 from instance_support import (
     DEADLINE_S,
     ask_instance,
@@ -22,9 +25,6 @@ from instance_support import (
     wait_for,
     write_package,
 )
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
-
 from modelyard import processes
 from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec
 from modelyard.processes import ProcessIdentity

@@ -9,9 +9,8 @@ from typing import Any
 
 from live import Json, events, get, path, until
 from model_folders import write_package
-from stack import Stack
-
 from modelyard.processes import read_record
+from stack import Stack
 
 SCHEMA: Json = {"type": "object", "properties": {"n": {"type": "integer"}}}
 RULE: Json = {"type": "object", "properties": {"n": {"type": "integer", "index": 0}}}

@@ -21,7 +21,6 @@ from field_kit import (
     Row,
     entry,
 )
-
 from modelyard.domain.admission.requests import Present
 
 HOUR = {"type": "stop", "time_unit": "HOURS", "duration": 1}

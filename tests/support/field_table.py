@@ -16,7 +16,6 @@ from field_kit import ABSENT, SHARED, Bad, Json, Row
 from field_property_rows import VERSION_PROPERTY_ROWS
 from field_service_rows import CHANNELS, HOUR, LTS, PROPERTY_ROWS, SERVICE_ROWS, SMN, TOPIC
 from field_version_rows import CONFIG_ROWS
-
 from modelyard.domain.admission.requests import Present
 
 

@@ -7,12 +7,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack import processes_of
-
 from modelyard.runtime.limits.groups import children
 from modelyard.runtime.limits.instance_limits import read_in_force
 from modelyard.runtime.local.sweep import marked
 from modelyard_instance.forks import PLACE
+from stack import processes_of
 
 
 @dataclass(frozen=True)

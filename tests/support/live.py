@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from loadrun import LoadRun
 from model_folders import write_package
 from stack import Stack

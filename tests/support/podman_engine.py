@@ -29,9 +29,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from stack import processes_of
 
 from modelyard.processes import alive
+from stack import processes_of
 
 _SERVER = Path(__file__).parents[1] / "images" / "server.py"
 _LEFT_OUT = {

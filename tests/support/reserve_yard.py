@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from instance_support import instance_spec, until_ready, wait_for, write_package
-
 from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime.limits.instance_limits import Limits

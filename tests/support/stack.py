@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
-from ports import free_port
 
 from modelyard.processes import ProcessIdentity, alive, identify
 from modelyard.runtime.limits.instance_limits import read_in_force, take_away
+from ports import free_port
 
 T = TypeVar("T")
 

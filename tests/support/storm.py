@@ -12,14 +12,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import httpx
+
 from history import Answer, Config, History, Log, Look, Put
 from live import Json, entry, path
 from loadrun import Record
-from preloaded import Preloaded
-from stack import Stack
-
 from modelyard.processes import identify
 from modelyard.runtime import folders
+from preloaded import Preloaded
+from stack import Stack
 
 MAX_VERSIONS = 3
 MAX_COUNT = 3

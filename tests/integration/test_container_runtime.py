@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec, Phase
+from modelyard.runtime.containers.container import EngineError
 from modelyard.runtime.containers.container_runtime import ContainerRuntime
-from modelyard.runtime.containers.engine import ContainerEngine, EngineError
+from modelyard.runtime.containers.engine import ContainerEngine
 from modelyard.runtime.quiet import connections_to
 from podman_engine import Images, Podman, cgroup_value, container_name
 

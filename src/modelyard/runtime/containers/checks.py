@@ -7,7 +7,8 @@ import ssl
 from dataclasses import dataclass
 
 from modelyard.domain.service.container_image import command_words
-from modelyard.runtime.containers.engine import ContainerEngine, EngineError
+from modelyard.runtime.containers.container import EngineError
+from modelyard.runtime.containers.engine import ContainerEngine
 from modelyard.runtime.containers.probing import Check
 
 _LONGEST_HEAD = 64 * 1024

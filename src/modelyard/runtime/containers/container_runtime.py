@@ -20,7 +20,8 @@ import structlog
 from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec, Phase
 from modelyard.domain.service.container_image import command_words
 from modelyard.runtime import logfiles
-from modelyard.runtime.containers.engine import ContainerEngine, EngineError, NoEngineError, Order
+from modelyard.runtime.containers.container import EngineError, NoEngineError, Order
+from modelyard.runtime.containers.engine import ContainerEngine
 from modelyard.runtime.containers.records import ContainerRecord, Records, record_of
 from modelyard.runtime.containers.watch import ContainerWatch
 from modelyard.runtime.folders import is_plain

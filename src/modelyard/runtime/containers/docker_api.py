@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -15,14 +16,9 @@ from docker.types import LogConfig, Mount, Ulimit
 from requests import ConnectionError as Broken
 from requests import RequestException
 
-from modelyard.runtime.containers.engine import (
-    CALLS_AT_ONCE,
-    Container,
-    EngineError,
-    Json,
-    LostError,
-    Order,
-)
+from modelyard.runtime.containers.container import Container, EngineError, LostError, Order
+
+Json = dict[str, Any]
 
 _TIMEOUT_S = 60
 _PULL_TIMEOUT_S = 900
@@ -39,13 +35,16 @@ _GONE_OR_ENDED = (404, 409)
 
 
 class DockerApi:
-    """One connection to the engine at ``host``. Raises ``EngineError`` when none answers."""
+    """Connects to the engine at ``host``, for up to ``calls`` calls at a time.
 
-    def __init__(self, host: str) -> None:
+    Raises ``EngineError`` when none answers.
+    """
+
+    def __init__(self, host: str, calls: int) -> None:
         self._host = host
         with _faults():
             self._client = docker.APIClient(
-                host, version="auto", timeout=_TIMEOUT_S, num_pools=CALLS_AT_ONCE
+                host, version="auto", timeout=_TIMEOUT_S, num_pools=calls
             )
 
     def close(self) -> None:

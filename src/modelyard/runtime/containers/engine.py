@@ -10,10 +10,17 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelyard.runtime.containers.container import (
+    Container,
+    EngineError,
+    LostError,
+    NoEngineError,
+    Order,
+)
 
 if TYPE_CHECKING:
     from modelyard.runtime.containers.docker_api import DockerApi
@@ -21,58 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Json = dict[str, Any]
 
-CALLS_AT_ONCE = 16
-
-
-class EngineError(OSError):
-    """The engine refused, failed or did not answer; the text says why."""
-
-
-class LostError(EngineError):
-    """The connection broke; the engine may have been started anew."""
-
-
-class NoEngineError(EngineError):
-    """No engine answers on this machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A container to make. ``port``: where it listens; ``cpu`` in cores; ``words``: what to start
-    instead of the image's own entry point, if anything; ``volumes``: where each volume of the
-    engine is mounted, by its name; ``folders``: of this machine, by where each is mounted, read
-    only.
-    """
-
-    name: str
-    image: str
-    port: int
-    labels: Mapping[str, str]
-    envs: Mapping[str, str] = field(default_factory=dict)
-    words: Sequence[str] = ()
-    cpu: float = 1.0
-    memory_mb: int = 2048
-    volumes: Mapping[str, str] = field(default_factory=dict)
-    folders: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A container as it is now. ``host_port``: where its port is found on 127.0.0.1. ``pid``: of
-    its first process, 0 when it does not run.
-    """
-
-    container_id: str
-    name: str
-    status: str
-    pid: int
-    host_port: int | None
-    exit_code: int
-    out_of_memory: bool
-
-    @property
-    def runs(self) -> bool:
-        return self.status in ("running", "paused")
+_CALLS_AT_ONCE = 16
 
 
 def usual_sockets(environment: Mapping[str, str]) -> list[str]:
@@ -92,7 +48,7 @@ class ContainerEngine:
         self._host = host
         self._api: DockerApi | None = None
         self._lock = Lock()
-        self._calls = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="engine")
+        self._calls = ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="engine")
 
     def close(self) -> None:
         """Let go of the engine; what runs goes on."""
@@ -188,7 +144,7 @@ class ContainerEngine:
             from modelyard.runtime.containers.docker_api import DockerApi
 
             try:
-                return DockerApi(host)
+                return DockerApi(host, _CALLS_AT_ONCE)
             except EngineError as error:
                 faults.append(f"{host}: {error}")
         raise NoEngineError(

@@ -13,7 +13,8 @@ import structlog
 
 from modelyard.domain.service.container_image import ImageFacts, registry_of
 from modelyard.errors import Problem, Unavailable, refuse
-from modelyard.runtime.containers.engine import ContainerEngine, EngineError, Json, NoEngineError
+from modelyard.runtime.containers.container import EngineError, NoEngineError
+from modelyard.runtime.containers.engine import ContainerEngine, Json
 
 log = structlog.get_logger(__name__)
 

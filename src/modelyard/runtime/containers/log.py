@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelyard.runtime import logfiles
-from modelyard.runtime.containers.engine import ContainerEngine, EngineError
+from modelyard.runtime.containers.container import EngineError
+from modelyard.runtime.containers.engine import ContainerEngine
 from modelyard_instance.logs import RotatingLog
 
 _SOURCE = "model"

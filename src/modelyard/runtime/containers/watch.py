@@ -15,7 +15,8 @@ from modelyard import processes
 from modelyard.domain.rollout.instance import Phase
 from modelyard.processes import ProcessIdentity
 from modelyard.runtime.containers.checks import Target, ask
-from modelyard.runtime.containers.engine import Container, ContainerEngine, EngineError
+from modelyard.runtime.containers.container import Container, EngineError
+from modelyard.runtime.containers.engine import ContainerEngine
 from modelyard.runtime.containers.log import LogCapture
 from modelyard.runtime.containers.oom import account_of
 from modelyard.runtime.containers.probing import Check, Checks, Streak, checks_of

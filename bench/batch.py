@@ -29,15 +29,8 @@ import requests
 from drive import console, show_table
 from model_server import floor
 
-from modelyard.batch.spec import (
-    Address,
-    Progress,
-    RunSpec,
-    read_progress,
-    read_result,
-    write_endpoints,
-    write_run,
-)
+from modelyard.batch.spec import read_progress, read_result, write_endpoints, write_run
+from modelyard.domain.batch.run import Address, Progress, RunSpec
 from modelyard.runtime.local.sweep import end_all, marked
 
 MARKS = (0.1, 0.5, 1.0)

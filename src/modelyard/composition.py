@@ -27,8 +27,9 @@ from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
 from modelyard.batch.supervision import LocalDrivers
+from modelyard.batch.surveyor import ObjectSurveyor
 from modelyard.clock import SystemClock
-from modelyard.control.batch.survey import ObjectSurveyor
+from modelyard.control.batch.runs import run_limits
 from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.control.check_scripts import Checks
 from modelyard.control.maintenance import orphans, reports, retention
@@ -172,7 +173,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
                 database,
                 clock,
                 Previews(settings, clock),
-                ObjectSurveyor(settings, objects),
+                ObjectSurveyor(run_limits(settings), objects),
             ),
             usage=UsageMeter(),
             rate=CallRate(),

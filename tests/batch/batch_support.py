@@ -21,16 +21,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from instance_support import Instance, running, wait_for, write_package
-from modelyard.batch.spec import (
-    Address,
-    Progress,
-    Result,
-    RunSpec,
-    read_progress,
-    read_result,
-    write_endpoints,
-    write_run,
-)
+from modelyard.batch.spec import read_progress, read_result, write_endpoints, write_run
+from modelyard.domain.batch.run import Address, Progress, Result, RunSpec
 from modelyard.objects.store import Objects
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}

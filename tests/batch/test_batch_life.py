@@ -23,7 +23,7 @@ from batch_support import (
 
 from instance_support import Instance, launch, running, write_package
 from modelyard.batch.driver.inputs import survey
-from modelyard.batch.spec import RunSpec
+from modelyard.domain.batch.run import RunSpec
 from modelyard.runtime.local.sweep import marked
 
 RES = "res/infer-result-task-1"

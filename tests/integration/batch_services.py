@@ -7,7 +7,7 @@ from typing import Any
 from loop_support import AUTHOR, Bench
 from sqlalchemy import select
 
-from modelyard.batch.spec import Progress, Result
+from modelyard.domain.batch.run import Progress, Result
 from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.tables.batch import BatchRun

@@ -16,10 +16,11 @@ from sqlalchemy import select, update
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
-from modelyard.control.batch.progress import to_json
-from modelyard.control.batch.survey import ObjectSurveyor
+from modelyard.batch.surveyor import ObjectSurveyor
 from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.control.preview.service_preview import Previews
+from modelyard.domain.batch.progress import to_json
+from modelyard.domain.batch.run import RunLimits
 from modelyard.monitor.rate import CallRate
 from modelyard.monitor.shadows import ShadowMeter
 from modelyard.monitor.usage import UsageMeter
@@ -86,7 +87,7 @@ async def api(tmp_path: Path) -> AsyncIterator[BatchApi]:
     database, clock = Database(settings.database), FakeClock()
     await migrate(database)
     await add_models(database, PROJECT)
-    objects = ObjectSurveyor(settings, Objects(settings.objects))
+    objects = ObjectSurveyor(RunLimits(), Objects(settings.objects))
     context = SimpleNamespace(
         settings=settings,
         database=database,

@@ -22,12 +22,11 @@ from loop_support import AUTHOR, loop_bench
 from sqlalchemy import select
 from test_crash_in_memory import Life, Mortal, StrictGateway, World, counted
 
-from modelyard.batch.spec import Address, RunSpec
-from modelyard.batch.supervision import DriverReport
 from modelyard.control.batch.runs_reconcile import GRACE_MS
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.control.maintenance.orphans import end_orphan_runs
 from modelyard.control.maintenance.retention import forget_runs
+from modelyard.domain.batch.run import Address, DriverReport, RunSpec
 from modelyard.steps import Step
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Instance, Service, UpdateLog

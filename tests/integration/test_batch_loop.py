@@ -20,14 +20,14 @@ from batch_services import (
 )
 from loop_support import AUTHOR, Bench, loop_bench
 
-from modelyard.batch.spec import Progress, Result
-from modelyard.control.batch.progress import LOSSES_AT_MOST
 from modelyard.control.batch.runs_reconcile import GRACE_MS
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.control.maintenance.orphans import end_orphan_runs
 from modelyard.control.maintenance.restore import present_traffic
 from modelyard.control.maintenance.retention import forget_runs
 from modelyard.control.reconciler.reconcile import reconcile
+from modelyard.domain.batch.progress import LOSSES_AT_MOST
+from modelyard.domain.batch.run import Progress, Result
 from modelyard.domain.rollout.planner import POLL_MS
 from modelyard.domain.service.lifecycle import Status, follows
 from modelyard.errors import InvalidRequest, NotFound, StateForbids

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.batch.spec import Address, RunSpec, read_endpoints, read_run
+from modelyard.batch.spec import read_endpoints, read_run
 from modelyard.batch.supervision import RECORD_FILE, LocalDrivers, end_all
+from modelyard.domain.batch.run import Address, RunSpec
 from modelyard.processes import ProcessIdentity, alive, read_record
 
 TASK = "11111111-2222-4333-8444-555555555555"
@@ -202,7 +203,6 @@ async def test_taking_the_platform_down_ends_all_drivers(home: Home) -> None:
 LAUNCHER = """
 import asyncio, os, sys
 from pathlib import Path
-from modelyard.batch.spec import RunSpec, read_run
 from modelyard.batch.supervision import LocalDrivers
 runs, logs, script, task = sys.argv[1:]
 drivers = LocalDrivers(Path(runs), Path(logs), command=(sys.executable, script))

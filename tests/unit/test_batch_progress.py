@@ -6,18 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from modelyard.batch.spec import Progress
-from modelyard.control.batch.progress import (
+from modelyard.domain.batch.progress import (
     LOSSES_AT_MOST,
     STEADY_MS,
     Driver,
-    RunOutcome,
     counts,
     from_json,
     milestone,
     percent,
     to_json,
 )
+from modelyard.domain.batch.run import Progress, RunOutcome
 
 
 @pytest.mark.parametrize(

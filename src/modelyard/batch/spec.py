@@ -1,20 +1,20 @@
-"""What a run is told, and what it tells: ``run.json``, ``progress.json``, ``result.json``."""
+"""The files between the control plane and the driver of a run: ``run.json``, ``endpoints.json``,
+``progress.json``, ``result.json``.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import orjson
 
+from modelyard.domain.batch.run import Address, Progress, Result, RunSpec
 from modelyard.processes import write_private
 
-FILE_LIMIT = 12 * 1024 * 1024
-MANIFEST = "ManifestFile"
 FORM = "multipart/form-data"
-JSON = "application/json"
 
 RUN_FILE = "run.json"
 ENDPOINTS_FILE = "endpoints.json"
@@ -27,77 +27,6 @@ SPOOL_FOLDER = "spool"
 
 class BadRun(ValueError):
     """A file of a run's folder that cannot be read; the message says which and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """One run, as the control plane wrote it down before the driver's first start.
-
-    ``source``: ``obs://bucket/prefix/`` or, with ``source_type`` ``ManifestFile``, a manifest;
-    ``destination``: ``obs://bucket/prefix/``. ``path``: the request's on the instance.
-    ``field``: of the form, for ``mapping_type`` ``file``. ``file_limit``: bytes of one file;
-    ``csv_limit``: bytes of one CSV, 0 for any. ``attempts``: how often one request may be lost
-    with its connection before it has failed. ``manifest_lines``: of one output manifest.
-    ``retry_of``: the run whose failures are computed again.
-    """
-
-    task_id: str
-    service_id: str
-    project_id: str
-    model_id: str
-    source: str
-    destination: str
-    mapping_type: str
-    source_type: str = ""
-    path: str = "/"
-    content_type: str = JSON
-    field: str = ""
-    mapping_rule: object = None
-    file_limit: int = FILE_LIMIT
-    csv_limit: int = 0
-    request_timeout_s: float = 40.0
-    attempts: int = 3
-    manifest_lines: int = 100_000
-    retry_of: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is. ``rate``: rows (or files) per second over the last seconds."""
-
-    phase: str = "listing"
-    listed: bool = False
-    files_total: int = 0
-    files_done: int = 0
-    files_failed: int = 0
-    rows_done: int = 0
-    rows_failed: int = 0
-    bytes_total: int = 0
-    bytes_done: int = 0
-    rate: float = 0.0
-    seconds_left: float | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a run ended: ``finished``, or ``failed`` with ``code`` and ``reason``."""
-
-    outcome: str
-    progress: Progress
-    code: str = ""
-    reason: str = ""
-    manifests: tuple[str, ...] = ()
-    quarantine: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An instance that is ready now."""
-
-    instance_id: str
-    host: str
-    port: int
 
 
 def write_run(folder: Path, spec: RunSpec) -> None:
@@ -116,13 +45,13 @@ def read_run(folder: Path) -> RunSpec:
 
 
 def write_endpoints(folder: Path, addresses: list[Address]) -> None:
-    """Tell the driver which instances are ready."""
+    """Replace ``endpoints.json``: the instances that are ready."""
     content = {"endpoints": [asdict(address) for address in addresses]}
     write_private(folder / ENDPOINTS_FILE, orjson.dumps(content))
 
 
 def read_endpoints(folder: Path) -> list[Address]:
-    """The instances that are ready; empty where nobody has said so yet. Raises ``BadRun``."""
+    """The instances that are ready; empty while the file is missing. Raises ``BadRun``."""
     if not (folder / ENDPOINTS_FILE).exists():
         return []
     found = _read(folder / ENDPOINTS_FILE).get("endpoints")
@@ -137,7 +66,7 @@ def write_progress(folder: Path, progress: Progress) -> None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """What the driver said last; None before its first word."""
+    """What the driver reported last; None before its first report."""
     try:
         return _progress(_read(folder / PROGRESS_FILE))
     except BadRun:

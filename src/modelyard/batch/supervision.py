@@ -14,17 +14,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard import processes
 from modelyard.batch.spec import (
     ENDPOINTS_FILE,
-    Address,
     BadRun,
-    Progress,
-    Result,
-    RunSpec,
     read_endpoints,
     read_progress,
     read_result,
@@ -32,6 +27,7 @@ from modelyard.batch.spec import (
     write_endpoints,
     write_run,
 )
+from modelyard.domain.batch.run import Address, DriverReport, RunSpec
 from modelyard.processes import ProcessIdentity
 from modelyard.steps import Step, reached
 
@@ -41,15 +37,6 @@ _ENDED_WITHIN_S = 10.0
 # It becomes the driver only when it is told so: by then its record is written, so that no driver
 # runs that nobody knows. When we die before that, it reads the end of the file and ends.
 _WAIT_THEN_DRIVE = 'read -r go && exec "$@" </dev/null'
-
-
-@dataclass(frozen=True, slots=True)
-class DriverReport:
-    """What is true of a run. ``alive``: its driver is; ``result``: None while it is not over."""
-
-    alive: bool
-    progress: Progress | None = None
-    result: Result | None = None
 
 
 class LocalDrivers:

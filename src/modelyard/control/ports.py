@@ -1,18 +1,18 @@
-"""What the control loops ask of the world outside the database.
+"""Protocols through which the control plane reaches everything but the database.
 
-Runtimes (``runtime/``) and the gateway (``gateway/``) satisfy these by shape and import nothing
-from here; ``testing/`` has twins that run the same loops in memory.
+Runtimes (``runtime/``), the gateway (``gateway/``) and batch runs (``batch/``) satisfy them by
+shape and import nothing from here; ``testing/`` has in-memory twins that run the same loops.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from modelyard.batch.spec import Address, RunSpec
-from modelyard.batch.supervision import DriverReport
+from modelyard.domain.batch.run import Address, DriverReport, RunSpec
 from modelyard.domain.canary.request_counts import Tally, VersionKey
 from modelyard.domain.rollout.instance import InstanceReport, InstanceSpec
+from modelyard.domain.service.config import VersionConfig
 from modelyard.domain.service.traffic import ServiceTraffic
 
 
@@ -39,11 +39,11 @@ class Runtime(Protocol):
         ...
 
     async def list(self) -> list[InstanceReport]:
-        """Every instance this runtime knows, also those an earlier control plane started."""
+        """Return every instance that this runtime knows, adopted ones included."""
         ...
 
     def log_tail(self, instance_id: str, lines: int = 20) -> str:
-        """The last lines of the instance's log, or an empty string."""
+        """Return the last lines of the instance's log, or an empty string."""
         ...
 
     def on_exit(self, callback: Callable[[str], None]) -> None:
@@ -57,7 +57,7 @@ class Gateway(Protocol):
     async def publish(self, traffic: ServiceTraffic) -> str:
         """Put ``traffic`` in force for its service; returns after Envoy's acknowledgement.
 
-        The answer is the version of the routing that Envoy acknowledged, a digest of its content.
+        Returns the version of the routing that Envoy acknowledged, a digest of its content.
 
         Raises ``GatewayTimeout`` when Envoy did not acknowledge in time; the traffic stays
         published and reaches Envoy when it comes back.
@@ -72,15 +72,15 @@ class Gateway(Protocol):
         ...
 
     async def withdraw(self, service_id: str) -> None:
-        """Forget the service: its address answers 404 from now on."""
+        """Remove the service: its address answers 404 from now on."""
         ...
 
 
 class Drivers(Protocol):
-    """The drivers of batch runs: processes that outlive us, told and heard by files."""
+    """The drivers of batch runs: processes that outlive the control plane, reached by files."""
 
     def report(self, task_id: str) -> DriverReport:
-        """Look at a run now; one that nothing is known of has no driver."""
+        """Look at a run now; an unknown one has no driver."""
         ...
 
     async def prepare(self, spec: RunSpec) -> None:
@@ -88,7 +88,7 @@ class Drivers(Protocol):
         ...
 
     async def point(self, task_id: str, addresses: Sequence[Address]) -> None:
-        """Tell the driver which instances are ready. Raises ``OSError``."""
+        """Name the ready instances to the driver. Raises ``OSError``."""
         ...
 
     async def start(self, task_id: str) -> None:
@@ -104,11 +104,11 @@ class Drivers(Protocol):
         ...
 
     def known(self) -> list[str]:
-        """The task ids of all runs of which something is kept."""
+        """Return the task ids of all runs that have a folder."""
         ...
 
     def log_tail(self, task_id: str) -> str:
-        """The last line that the driver printed, or an empty string."""
+        """Return the last line that the driver printed, or an empty string."""
         ...
 
     def on_exit(self, callback: Callable[[str], None]) -> None:
@@ -116,8 +116,20 @@ class Drivers(Protocol):
         ...
 
 
+class Surveyor(Protocol):
+    """Checks what a batch configuration would read and write."""
+
+    async def check(self, project_id: str, config: VersionConfig) -> None:
+        """Raises ``InvalidRequest`` 3551, 3567 or 3572 for an input or output that is unusable."""
+        ...
+
+    async def preview(self, project_id: str, config: VersionConfig) -> dict[str, Any]:
+        """Return what a run would read, send and write; raises like ``check``."""
+        ...
+
+
 class Requests(Protocol):
-    """What the gateway counted of predictions."""
+    """Predictions as the gateway counts them."""
 
     @property
     def on(self) -> bool:
@@ -126,13 +138,13 @@ class Requests(Protocol):
 
     @property
     def lag_ms(self) -> int:
-        """How long after its end a prediction is surely counted."""
+        """After how many ms a completed prediction is certainly counted."""
         ...
 
     async def tallies(
         self, service_id: str, from_ms: int, until_ms: int
     ) -> Mapping[VersionKey, Tally]:
-        """Predictions of the service that ended in [``from_ms``, ``until_ms``), by version."""
+        """Count the service's predictions that ended in [``from_ms``, ``until_ms``), by version."""
         ...
 
     async def complete(self, service_id: str, from_ms: int) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from modelyard.batch.spec import Address, Progress, Result, RunSpec
-from modelyard.batch.supervision import DriverReport
+from modelyard.domain.batch.run import Address, DriverReport, Progress, Result, RunSpec
 from modelyard.steps import Step, reached
 
 

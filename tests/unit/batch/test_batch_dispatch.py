@@ -16,7 +16,7 @@ from modelyard.batch.dispatch import dispatcher as dispatch
 from modelyard.batch.dispatch import http_client
 from modelyard.batch.dispatch.dispatcher import TIMED_OUT, Dispatcher
 from modelyard.batch.dispatch.work import Work
-from modelyard.batch.spec import Address, RunSpec
+from modelyard.domain.batch.run import Address, RunSpec
 
 DEADLINE_S = 20
 HANG, HANG_UP = "hang", "hang up"

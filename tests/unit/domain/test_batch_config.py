@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.control.batch.rules import ObjectRules
+from modelyard.batch.rules import ObjectRules
 from modelyard.domain.admission.patch import as_body, patch_config
 from modelyard.domain.admission.requests import Facts, ModelFacts, Present
 from modelyard.domain.admission.service_body import read_create, read_update

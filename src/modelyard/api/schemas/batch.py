@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.control.batch.progress import RunOutcome, counts, from_json, percent
+from modelyard.domain.batch.progress import counts, from_json, percent
+from modelyard.domain.batch.run import RunOutcome
 from modelyard.domain.service.config import VersionConfig
 from modelyard.store.tables.batch import BatchRun
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from modelyard.batch.dispatch.endpoint import Endpoint
 from modelyard.batch.dispatch.payload import fault_of
 from modelyard.batch.dispatch.work import Work
-from modelyard.batch.spec import Address, RunSpec
+from modelyard.domain.batch.run import Address, RunSpec
 
 MOST_READY = 1024
 MOST_BYTES = 48 * 1024 * 1024

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from modelyard.batch.dispatch.concurrency_limit import ConcurrencyLimit
 from modelyard.batch.dispatch.http_client import Line
 from modelyard.batch.dispatch.work import Work
-from modelyard.batch.spec import Address
+from modelyard.domain.batch.run import Address
 
 MOST_LINES = 64
 _BACKOFF_S = 0.05

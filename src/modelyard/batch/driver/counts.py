@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from modelyard.batch.driver.journal import Totals
-from modelyard.batch.spec import Progress
+from modelyard.domain.batch.run import Progress
 
 _WINDOW_S = 5.0
 

@@ -22,7 +22,7 @@ from modelyard.batch.driver.workplace import FileFailed, Workplace
 from modelyard.batch.formats import csv_records, quarantine
 from modelyard.batch.formats.mapping import RowError
 from modelyard.batch.formats.quarantine import BadRow
-from modelyard.batch.spec import JSON
+from modelyard.domain.batch.run import JSON
 from modelyard.steps import Step, reached
 
 _PIECE = 1 << 19

@@ -9,7 +9,8 @@ from modelyard.batch.formats import csv_records
 from modelyard.batch.formats.manifest import BadManifest, ManifestReader, Source
 from modelyard.batch.formats.mapping import BadRule, RowError, Rule, parse_rule
 from modelyard.batch.formats.result_names import result_folder
-from modelyard.batch.spec import MANIFEST, RunSpec
+from modelyard.domain.batch.run import RunSpec
+from modelyard.domain.service.batch_job import MANIFEST
 from modelyard.errors import InvalidRequest, Problem, refuse
 from modelyard.objects.local import Entry
 from modelyard.objects.paths import ObjectPath, parse_path

@@ -29,18 +29,16 @@ from modelyard.batch.spec import (
     ENDPOINTS_FILE,
     JOURNAL_FILE,
     LOCK_FILE,
-    MANIFEST,
     SPOOL_FOLDER,
     BadRun,
-    Progress,
-    Result,
-    RunSpec,
     read_endpoints,
     read_result,
     read_run,
     write_progress,
     write_result,
 )
+from modelyard.domain.batch.run import Progress, Result, RunSpec
+from modelyard.domain.service.batch_job import MANIFEST
 from modelyard.errors import ModelyardError, Problem, refuse
 from modelyard.objects.store import Objects
 from modelyard.steps import Step, reached

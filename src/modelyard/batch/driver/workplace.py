@@ -15,7 +15,8 @@ from modelyard.batch.driver.journal import File, Stage
 from modelyard.batch.driver.store_retry import patiently
 from modelyard.batch.formats.mapping import Rule
 from modelyard.batch.formats.result_names import result_key
-from modelyard.batch.spec import SPOOL_FOLDER, RunSpec
+from modelyard.batch.spec import SPOOL_FOLDER
+from modelyard.domain.batch.run import RunSpec
 from modelyard.errors import InvalidRequest
 from modelyard.objects.local import Entry
 from modelyard.objects.paths import ObjectPath

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.control.batch.progress import RunOutcome, failures, from_json
+from modelyard.domain.batch.progress import failures, from_json
+from modelyard.domain.batch.run import RunOutcome
 from modelyard.domain.body_reader import Fields, Problems
 from modelyard.domain.service.batch_job import BATCH
 from modelyard.errors import InvalidRequest, NotFound, StateForbids, refuse

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.batch.spec import Result as RunResult
-from modelyard.batch.spec import RunSpec
 from modelyard.control import events
-from modelyard.control.batch.progress import RunOutcome, counts, from_json, to_json
 from modelyard.control.ports import Drivers
+from modelyard.domain.batch.progress import counts, from_json, to_json
+from modelyard.domain.batch.run import Result as RunResult
+from modelyard.domain.batch.run import RunLimits, RunOutcome, RunSpec, draft_spec
 from modelyard.domain.rollout.outcome import Result
 from modelyard.domain.rollout.state import DesiredStatus
 from modelyard.domain.service.batch_job import BATCH, BatchJob
@@ -140,47 +141,19 @@ def mapping_of(config: Sequence[VersionConfig]) -> str:
     return job.mapping_type if job else ""
 
 
-def run_spec(run: BatchRun, service: Service, config: VersionConfig, settings: Settings) -> RunSpec:
-    """What the driver of a run is told."""
-    return draft_spec(
-        config,
-        service.project_id,
-        settings,
-        task_id=run.task_id,
-        service_id=service.id,
-        retry_of=run.retry_of,
-    )
+def run_spec(run: BatchRun, service: Service, config: VersionConfig, limits: RunLimits) -> RunSpec:
+    """Return what the driver of ``run`` reads."""
+    assert config.batch is not None
+    draft = draft_spec(config.batch, service.project_id, config.model_id, limits)
+    return replace(draft, task_id=run.task_id, service_id=service.id, retry_of=run.retry_of)
 
 
-def draft_spec(
-    config: VersionConfig,
-    project_id: str,
-    settings: Settings,
-    *,
-    task_id: str = "",
-    service_id: str = "",
-    retry_of: str = "",
-) -> RunSpec:
-    """A run as it would be, of a configuration that has a batch part."""
-    job = config.batch
-    assert job is not None
-    return RunSpec(
-        task_id=task_id,
-        service_id=service_id,
-        project_id=project_id,
-        model_id=config.model_id,
-        source=job.src_path,
-        source_type=job.src_type,
-        destination=job.dest_path,
-        path=job.req_uri,
-        content_type=job.content_type,
-        mapping_type=job.mapping_type,
-        field=job.field,
-        mapping_rule=job.mapping_rule,
+def run_limits(settings: Settings) -> RunLimits:
+    """Return what this platform allows every run."""
+    return RunLimits(
         file_limit=settings.batch_file_limit,
         csv_limit=settings.batch_csv_limit,
         request_timeout_s=settings.prediction_timeout,
         attempts=settings.batch_attempts,
         manifest_lines=settings.batch_manifest_lines,
-        retry_of=retry_of,
     )

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.batch.spec import Address, Progress
-from modelyard.batch.supervision import DriverReport
 from modelyard.control import events
-from modelyard.control.batch.progress import (
+from modelyard.control.batch.runs import end_service, mapping_of, note_result, run_limits, run_spec
+from modelyard.control.ports import Drivers
+from modelyard.domain.batch.progress import (
     Driver,
-    RunOutcome,
     counts,
     from_json,
     milestone,
@@ -24,8 +23,7 @@ from modelyard.control.batch.progress import (
     to_json,
     work_done,
 )
-from modelyard.control.batch.runs import end_service, mapping_of, note_result, run_spec
-from modelyard.control.ports import Drivers
+from modelyard.domain.batch.run import Address, DriverReport, Progress, RunLimits, RunOutcome
 from modelyard.domain.rollout.planner import Plan, Verdict
 from modelyard.domain.rollout.state import DesiredStatus
 from modelyard.domain.rollout.traffic_split import Split
@@ -55,7 +53,7 @@ class Runs:
     """
 
     drivers: Drivers
-    settings: Settings
+    limits: RunLimits
     state: ServiceState
     reports: Mapping[str, DriverReport]
     started: set[str] = field(default_factory=set)
@@ -126,7 +124,7 @@ class Runs:
     ) -> None:
         """Raises ``OSError`` when the folder or the process cannot be made."""
         config = self.state.revisions[run.revision].config[0]
-        await self.drivers.prepare(run_spec(run, self.state.service, config, self.settings))
+        await self.drivers.prepare(run_spec(run, self.state.service, config, self.limits))
         await self.drivers.point(run.task_id, usable)
         due = _driver_of(run).seen(report.alive, now).due
         if serves and not report.alive and report.result is None and now >= due:
@@ -175,7 +173,7 @@ def look(drivers: Drivers, settings: Settings, state: ServiceState) -> Runs | No
     if state.service.infer_type != BATCH:
         return None
     reports = {run.task_id: drivers.report(run.task_id) for run in state.runs}
-    return Runs(drivers, settings, state, reports)
+    return Runs(drivers, run_limits(settings), state, reports)
 
 
 def _usable(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from modelyard.control.batch.progress import RunOutcome
 from modelyard.control.batch.runs import work_of
 from modelyard.control.changes.admission import AdmittedChange, ChangeKind, ChangeRequest
+from modelyard.domain.batch.run import RunOutcome
 from modelyard.domain.rollout.state import DesiredStatus
 from modelyard.domain.service.batch_job import BATCH, BATCH_FIELDS, BatchJob
 from modelyard.domain.service.config import VersionConfig

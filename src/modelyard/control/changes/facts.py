@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from modelyard.control.batch.rules import ObjectRules
+from modelyard.batch.rules import ObjectRules
 from modelyard.control.changes.capacity import pools_of
 from modelyard.control.check_scripts import Checks
 from modelyard.domain.admission.requests import Facts, ModelFacts, Present

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.clock import Clock
-from modelyard.control.batch.survey import Surveyor
 from modelyard.control.changes.accepted import Accepted
 from modelyard.control.changes.admission import (
     AdmittedChange,
@@ -32,6 +31,7 @@ from modelyard.control.changes.preconditions import UNCONDITIONAL, Conditions, r
 from modelyard.control.changes.stop import begin_stop
 from modelyard.control.changes.tags import Drop, change_tags
 from modelyard.control.changes.update import change_service
+from modelyard.control.ports import Surveyor
 from modelyard.domain.rollout.state import DesiredStatus
 from modelyard.domain.service.lifecycle import Action
 from modelyard.errors import InvalidRequest

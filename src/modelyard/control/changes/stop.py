@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control import events
-from modelyard.control.batch.progress import RunOutcome
 from modelyard.control.batch.runs import abandon_run
+from modelyard.domain.batch.run import RunOutcome
 from modelyard.domain.rollout.outcome import Result
 from modelyard.domain.rollout.state import DesiredStatus
 from modelyard.domain.service.lifecycle import Status

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control import events
 from modelyard.control.batch import runs_reconcile
-from modelyard.control.batch.progress import RunOutcome
 from modelyard.control.batch.runs import abandon_run
 from modelyard.control.reconciler import canary_step
+from modelyard.domain.batch.run import RunOutcome
 from modelyard.domain.canary.analysis import Decision
 from modelyard.domain.rollout.outcome import Outcome, Result, Transition, outcome
 from modelyard.domain.rollout.planner import Plan, Verdict

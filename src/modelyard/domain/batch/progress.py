@@ -1,19 +1,18 @@
-"""How far a batch run is, as its row and its driver's words tell; pure."""
+"""How far a batch run is, by its record and its driver's reports; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
 from typing import Any
 
-from modelyard.batch.spec import Progress
+from modelyard.domain.batch.run import Progress, RunOutcome
 from modelyard.domain.service.batch_job import CSV
 
 JsonObject = dict[str, Any]
 
 MILESTONES = (25, 50, 75)
-"""Percents that an event tells of."""
+"""Percentages that an event reports."""
 BACKOFF_FIRST_MS = 1_000
 BACKOFF_MAX_MS = 30_000
 STEADY_MS = 60_000
@@ -24,27 +23,18 @@ given up.
 """
 
 
-class RunOutcome(StrEnum):
-    """``outcome`` of a run's row."""
-
-    OPEN = ""
-    FINISHED = "finished"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    REPLACED = "replaced"
-    """A configuration update took its place."""
-
-
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """What is known of a run's driver: see ``store/tables/batch.py``. Times in ms."""
+    """The state of a run's driver (``store/tables/batch.py``). Times in ms."""
 
     since: int | None = None
     losses: int = 0
     due: int = 0
 
     def seen(self, alive: bool, now: int) -> Driver:
-        """After a look at it: one that was there and is not is lost, and may start again later."""
+        """Return the state after a look: a driver that was there and is gone is lost, and may start
+        again at ``due``.
+        """
         if alive:
             return self if self.since is not None else Driver(now, self.losses, self.due)
         if self.since is None:
@@ -53,22 +43,23 @@ class Driver:
         return Driver(None, losses, now + backoff_ms(losses))
 
     def after(self, before: Progress, progress: Progress) -> Driver:
-        """It has told of ``progress``. Where that is further than ever, no loss was in vain."""
+        """Return the state after a report of ``progress``; progress forgives earlier losses."""
         gets_on = work_done(progress) > work_done(before)
         return Driver(self.since, 0, self.due) if gets_on else self
 
     @property
     def hopeless(self) -> bool:
+        """Whether too many drivers in a row were lost without progress."""
         return self.losses >= LOSSES_AT_MOST
 
 
 def work_done(progress: Progress) -> tuple[int, int]:
-    """Files and rows that are settled; what a driver that was lost does anew comes here again."""
+    """Return the files and rows that are done; after a lost driver some are done again."""
     return progress.files_done, progress.rows_done
 
 
 def backoff_ms(losses: int) -> int:
-    """How long to wait after so many losses in a row: 0, 1, 2, 4 … 30 s.
+    """Return the pause after so many losses in a row: 0, 1, 2, 4 … 30 s.
 
     >>> [backoff_ms(n) for n in (1, 2, 3, 4, 7, 50)]
     [0, 1000, 2000, 4000, 30000, 30000]
@@ -79,18 +70,18 @@ def backoff_ms(losses: int) -> int:
 
 
 def to_json(progress: Progress) -> JsonObject:
-    """As the row keeps it."""
+    """Return ``progress`` as the record keeps it."""
     return asdict(progress)
 
 
 def from_json(body: Mapping[str, Any]) -> Progress:
-    """The inverse of ``to_json``; of a driver before ours, as far as it is known."""
+    """Return the inverse of ``to_json``; members of another build are ignored."""
     known = {field.name for field in fields(Progress)}
     return Progress(**{name: value for name, value in body.items() if name in known})
 
 
 def percent(progress: Progress, outcome: RunOutcome, mapping_type: str) -> int:
-    """0 to 100; below 100 while the run goes on, for results are still to be delivered."""
+    """Return 0 to 100; below 100 while the run continues: its results are still delivered."""
     if outcome is RunOutcome.FINISHED:
         return 100
     if not progress.listed:
@@ -116,18 +107,18 @@ class Counts:
 
 
 def counts(progress: Progress, mapping_type: str) -> Counts:
-    """In rows for a CSV, else in files."""
+    """Count rows for a CSV, else files."""
     if mapping_type == CSV:
         return Counts("rows", progress.rows_done, progress.rows_failed)
     return Counts("files", progress.files_done, progress.files_failed)
 
 
 def failures(progress: Progress) -> int:
-    """How many rows or files there are to compute again."""
+    """Count the rows or files that a retry would compute again."""
     return progress.rows_failed + progress.files_failed
 
 
 def milestone(before: int, after: int) -> int | None:
-    """The last milestone that was passed from one percentage to another."""
+    """Return the last milestone between two percentages, or None."""
     passed = [mark for mark in MILESTONES if before < mark <= after]
     return passed[-1] if passed else None

@@ -1,4 +1,4 @@
-"""How the paths and rules of batch services are read: what ``domain`` asks others for; pure."""
+"""Object paths and mapping rules, as admission needs them; pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.batch.driver.inputs import check_places
 from modelyard.batch.formats.mapping import BadRule, fits, parse_rule
-from modelyard.batch.spec import RunSpec
+from modelyard.domain.batch.run import RunSpec
 from modelyard.domain.service.batch_job import BatchJob
 from modelyard.errors import Problem
 from modelyard.objects.paths import parse_path
@@ -16,7 +16,7 @@ JsonObject = dict[str, Any]
 
 
 class ObjectRules:
-    """Satisfies ``domain.batch_config.BatchRules``."""
+    """Satisfies ``domain.service.batch_job.BatchRules``."""
 
     def path(self, text: str, field: str) -> str:
         """Any documented form as ``obs://bucket/key``; a URL may be signed (inference.md §2.2).

@@ -25,7 +25,7 @@ from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.control.maintenance.orphans import end_orphans
 from modelyard.control.maintenance.restore import present_traffic
 from modelyard.control.maintenance.retention import forget
-from modelyard.control.reconciler.health import PATIENCE, HealthWatch
+from modelyard.control.reconciler.health import MISSES_ALLOWED, HealthWatch
 from modelyard.control.reconciler.reconcile import reconcile
 from modelyard.domain.rollout.instance import InstanceSpec, Phase
 from modelyard.domain.service.traffic import ServiceTraffic
@@ -304,7 +304,7 @@ async def _gateway_away(bench: Mortal, service_id: str) -> None:
 async def _unhealthy(bench: Mortal, service_id: str) -> None:
     victim = sorted(bench.gateway.endpoints(service_id))[0]
     bench.runtime.messages[victim] = "no answer to GET /health"
-    for _ in range(PATIENCE):
+    for _ in range(MISSES_ALLOWED):
         await bench.watch.check()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeAlias
 
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import OperationalError
@@ -19,6 +19,11 @@ from sqlalchemy.ext.asyncio import (
 from modelyard.steps import Step, reached
 from modelyard.store import inline_sqlite
 
+Session: TypeAlias = AsyncSession
+"""One transaction. Whoever is not the store hands it on to the store's verbs and does nothing else
+with it.
+"""
+
 _LONGEST_WAIT_S = 15.0
 _RETRY_S = 0.02
 
@@ -29,7 +34,7 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "foreign_keys=ON",
-        # Nobody waits inside SQLite: that would be the event loop. See ``_begin``.
+        # Waiting inside SQLite would block the event loop. See ``_begin``.
         "busy_timeout=0",
     ):
         cursor.execute(f"PRAGMA {pragma}")
@@ -86,10 +91,22 @@ class Database:
         await self.engine.dispose()
 
 
-async def _begin(session: AsyncSession) -> None:
-    """Take SQLite's write lock, waiting for another process that has it (a backup, a shell).
+@contextmanager
+def no_autoflush(session: Session) -> Iterator[None]:
+    """Hold row changes back within the block: queries in it do not write them first."""
+    with session.no_autoflush:
+        yield
 
-    Raises ``OperationalError`` when it is not to be had for 15 seconds.
+
+async def flush(session: Session) -> None:
+    """Write the row changes so far, so that the queries that follow see them."""
+    await session.flush()
+
+
+async def _begin(session: AsyncSession) -> None:
+    """Take SQLite's write lock; wait while another process holds it (a backup, a shell).
+
+    Raises ``OperationalError`` after 15 seconds.
     """
     deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT_S
     connection = await session.connection()

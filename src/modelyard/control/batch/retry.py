@@ -1,8 +1,6 @@
-"""Which run of a batch service a call to compute failures again is about (ours)."""
+"""Find the run that a request to retry failures means (an extension)."""
 
 from __future__ import annotations
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.domain.batch.progress import failures, from_json
 from modelyard.domain.batch.run import RunOutcome
@@ -10,13 +8,14 @@ from modelyard.domain.body_reader import Fields, Problems
 from modelyard.domain.service.batch_job import BATCH
 from modelyard.errors import InvalidRequest, NotFound, StateForbids, refuse
 from modelyard.store import batch_runs as store
+from modelyard.store.database import Session
 from modelyard.store.service.services import get_revision
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Service
 
 
-async def run_to_retry(session: AsyncSession, service: Service, body: object) -> str:
-    """The task id of the run that ``body`` names, else of the last one.
+async def run_to_retry(session: Session, service: Service, body: object) -> str:
+    """Return the task id of the run that ``body`` names, else of the last one.
 
     Raises ``InvalidRequest``, ``NotFound`` or ``StateForbids`` when there is nothing to retry.
     """
@@ -32,11 +31,11 @@ async def run_to_retry(session: AsyncSession, service: Service, body: object) ->
         raise StateForbids(
             f"task_id: the run {run.task_id} goes on. Wait for its end.", field="task_id"
         )
-    await _judge(session, service, run)
+    await _check(session, service, run)
     return run.task_id
 
 
-async def _judge(session: AsyncSession, service: Service, run: BatchRun) -> None:
+async def _check(session: Session, service: Service, run: BatchRun) -> None:
     reason = ""
     if run.outcome != RunOutcome.FINISHED.value:
         reason = f"was not finished but {run.outcome}, so that its failures are not all known"
@@ -68,7 +67,7 @@ def require_batch(service: Service) -> None:
 
 
 def no_run(task_id: str) -> NotFound:
-    """The answer for a run that the service never had."""
+    """Return the error for a run that the service never had."""
     return NotFound(
         f"task_id: the service has no run {task_id[:64]!r}. List them with GET …/runs.",
         code="3822",

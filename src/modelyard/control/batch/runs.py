@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from modelyard.control import events
 from modelyard.control.ports import Drivers
-from modelyard.domain.batch.progress import counts, from_json, to_json
-from modelyard.domain.batch.run import Result as RunResult
+from modelyard.domain.batch.progress import counts, from_json
 from modelyard.domain.batch.run import RunLimits, RunOutcome, RunSpec, draft_spec
 from modelyard.domain.rollout.outcome import Result
 from modelyard.domain.rollout.state import DesiredStatus
 from modelyard.domain.service.batch_job import BATCH, BatchJob
 from modelyard.domain.service.config import VersionConfig
 from modelyard.domain.service.lifecycle import Status
-from modelyard.domain.text import storable_text
 from modelyard.settings import Settings
 from modelyard.store import batch_runs as store
+from modelyard.store.database import Session
 from modelyard.store.service.services import get_revision
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Service
 
 
-def begin_run(session: AsyncSession, service: Service, now: int, retry_of: str = "") -> None:
-    """A new run of the desired revision; nothing of it happens before its instances are ready."""
-    session.add(
-        BatchRun(
-            task_id=str(uuid.uuid4()),
-            service_id=service.id,
-            revision=service.desired_revision,
-            retry_of=retry_of,
-            created_at=now,
-            progress={},
-            manifests=[],
-            outcome=RunOutcome.OPEN.value,
-            driver_due=0,
-            driver_losses=0,
-            kept=True,
-        )
-    )
+def begin_run(session: Session, service: Service, now: int, retry_of: str = "") -> None:
+    """Begin a run of the desired revision."""
+    store.begin_run(session, service.id, service.desired_revision, now, retry_of)
 
 
 async def abandon_run(
-    session: AsyncSession, service: Service, outcome: RunOutcome, reason: str, now: int
+    session: Session, service: Service, outcome: RunOutcome, reason: str, now: int
 ) -> None:
     """End the run that goes on, if one does, without asking how far it is."""
     run = await store.open_run(session, service.id) if service.infer_type == BATCH else None
     if run is not None:
-        run.outcome, run.reason, run.finished_at = outcome.value, reason, now
+        store.end_run(run, outcome, reason, now)
 
 
 async def continue_or_renew(
-    session: AsyncSession, service: Service, config: Sequence[VersionConfig], now: int
+    session: Session, service: Service, config: Sequence[VersionConfig], now: int
 ) -> bool:
     """Whether the run goes on under ``config``, the new desired revision; else a new one begins.
 
@@ -80,9 +62,7 @@ def work_of(config: Sequence[VersionConfig]) -> tuple[str, BatchJob | None]:
     return config[0].model_id, config[0].batch
 
 
-async def end_when_over(
-    session: AsyncSession, service: Service, drivers: Drivers, now: int
-) -> None:
+async def end_when_over(session: Session, service: Service, drivers: Drivers, now: int) -> None:
     """Turn what a driver has come to into the end of the service's run, exactly once."""
     if (
         service.infer_type != BATCH
@@ -94,22 +74,11 @@ async def end_when_over(
     result = drivers.report(run.task_id).result if run is not None else None
     if run is None or result is None:
         return
-    note_result(run, result, now)
+    store.write_result(run, result, now)
     await end_service(session, service, run, now)
 
 
-def note_result(run: BatchRun, result: RunResult, now: int) -> None:
-    """What the driver says is what the run came to, whatever was wished meanwhile."""
-    finished = result.outcome == RunOutcome.FINISHED.value
-    run.outcome = (RunOutcome.FINISHED if finished else RunOutcome.FAILED).value
-    run.code, run.reason = result.code, storable_text(result.reason)
-    run.started_at = run.started_at or now
-    run.finished_at = run.finished_at or now
-    run.progress = to_json(result.progress)
-    run.manifests, run.quarantine = list(result.manifests), result.quarantine
-
-
-async def end_service(session: AsyncSession, service: Service, run: BatchRun, now: int) -> None:
+async def end_service(session: Session, service: Service, run: BatchRun, now: int) -> None:
     """The service is finished, or failed with the run's reason; its instances may go."""
     finished = run.outcome == RunOutcome.FINISHED.value
     service.given_up = True

@@ -1,7 +1,7 @@
-"""What a pass does for a batch service in the place of traffic: its runs and their drivers.
+"""Reconcile a batch service's runs and their drivers, in the place of traffic.
 
-The split of the plan is the list of instances that the driver may send to. Everything here asks
-only what is true now, so that a pass that was cut off is continued by the next one.
+The split of the plan is the list of instances that the driver may send to. Everything here depends
+only on what is true now, so that the next reconcile continues one that was interrupted.
 """
 
 from __future__ import annotations
@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from modelyard.control import events
-from modelyard.control.batch.runs import end_service, mapping_of, note_result, run_limits, run_spec
+from modelyard.control.batch.runs import end_service, mapping_of, run_limits, run_spec
 from modelyard.control.ports import Drivers
 from modelyard.domain.batch.progress import (
-    Driver,
     counts,
     from_json,
     milestone,
     percent,
-    to_json,
     work_done,
 )
 from modelyard.domain.batch.run import Address, DriverReport, Progress, RunLimits, RunOutcome
@@ -30,7 +25,9 @@ from modelyard.domain.rollout.traffic_split import Split
 from modelyard.domain.service.batch_job import BATCH
 from modelyard.domain.text import storable_text
 from modelyard.settings import Settings
-from modelyard.store.batch_runs import unclosed_runs
+from modelyard.store import batch_runs as store
+from modelyard.store import events
+from modelyard.store.database import Session
 from modelyard.store.service.services import get_revision
 from modelyard.store.service.state import ServiceState
 from modelyard.store.tables.batch import BatchRun
@@ -47,9 +44,10 @@ _LOST = "3501"
 
 @dataclass(slots=True)
 class Runs:
-    """The runs that are not closed, as one pass finds them.
+    """The runs that are not closed, as one reconcile finds them.
 
-    ``started``: whose driver it started, ``refused``: whose could not be, and why.
+    ``started``: runs whose driver it started; ``refused``: runs whose driver could not be started,
+    and why.
     """
 
     drivers: Drivers
@@ -60,7 +58,7 @@ class Runs:
     refused: dict[str, str] = field(default_factory=dict)
 
     def hold(self, todo: Plan, now: int) -> Plan:
-        """A service has not ended before the drivers of its runs have."""
+        """Return ``todo``, with the service's end postponed until its runs' drivers have ended."""
         alive = any(report.alive for report in self.reports.values())
         if todo.verdict is not Verdict.ENDED or not alive:
             return todo
@@ -71,7 +69,7 @@ class Runs:
     ) -> None:
         """Point the driver to the instances of ``split``, start one that is due, end what is over.
 
-        To be called before anything that the split has not any more is told to go.
+        Call it before instances that left the split are drained.
         """
         serves = split is not None and self._goes_on(self.state.service)
         for run in self.state.runs:
@@ -85,15 +83,15 @@ class Runs:
                 except OSError as error:
                     self.refused[run.task_id] = str(error)
 
-    async def note(self, session: AsyncSession, service: Service, now: int) -> int | None:
-        """Write back what was seen and done; gives when to look again (ms), or None.
+    async def note(self, session: Session, service: Service, now: int) -> int | None:
+        """Write what was seen and done; returns when to reconcile again (ms), or None.
 
-        These are facts: they are written whatever was wished meanwhile.
+        These are facts: they are written even when the desired state has changed meanwhile.
         """
         moments: list[int | None] = []
-        for run in await unclosed_runs(session, service.id):
+        for run in await store.unclosed_runs(session, service.id):
             report = self.reports.get(run.task_id)
-            if report is None:  # Begun since the pass has looked.
+            if report is None:  # Begun after this reconcile has looked.
                 moments.append(now)
             elif run.outcome == RunOutcome.OPEN.value:
                 moments.append(await self._note_open(session, service, run, report, now))
@@ -111,7 +109,7 @@ class Runs:
             late = now > (run.finished_at or now) + GRACE_MS
             await self.drivers.end(run.task_id, at_once=late)
         elif report.result is None and run.outcome != RunOutcome.FAILED.value:
-            # Nobody goes on with it, and nothing of it was wrong that somebody would look into.
+            # It will not be continued, and it has no failure to look into.
             await self.drivers.remove(run.task_id)
 
     async def _work(
@@ -126,14 +124,14 @@ class Runs:
         config = self.state.revisions[run.revision].config[0]
         await self.drivers.prepare(run_spec(run, self.state.service, config, self.limits))
         await self.drivers.point(run.task_id, usable)
-        due = _driver_of(run).seen(report.alive, now).due
+        due = store.driver_of(run).seen(report.alive, now).due
         if serves and not report.alive and report.result is None and now >= due:
             await self.drivers.start(run.task_id)
             self.started.add(run.task_id)
 
     async def _note_open(
         self,
-        session: AsyncSession,
+        session: Session,
         service: Service,
         run: BatchRun,
         report: DriverReport,
@@ -141,35 +139,35 @@ class Runs:
     ) -> int | None:
         alive = report.alive or run.task_id in self.started
         lost = run.driver_since is not None and not report.alive and report.result is None
-        driver = _driver_of(run)
+        driver = store.driver_of(run)
         if report.progress is not None:
             driver = driver.after(from_json(run.progress), report.progress)
         after = driver.seen(report.alive, now).seen(alive, now)
-        run.driver_since, run.driver_losses, run.driver_due = after.since, after.losses, after.due
-        if alive and run.started_at is None:
-            run.started_at = now
-            events.event(session, service.id, f"batch task {run.task_id} started", now)
+        store.write_driver(run, after)
+        if alive and store.mark_started(run, now):
+            events.record(session, service.id, f"batch task {run.task_id} started", now)
         if report.progress is not None:
-            await _tell_progress(session, service, run, report.progress, now)
+            await _report_progress(session, service, run, report.progress, now)
         if report.result is not None:
             return now
         refused = self.refused.get(run.task_id, "")
         if lost or refused:
-            why = refused or self.drivers.log_tail(run.task_id) or "it ended without a word"
-            told = storable_text(f"the driver of batch task {run.task_id} was lost: {why}")
-            events.event(session, service.id, told, now, events.ABNORMAL)
+            why = refused or self.drivers.log_tail(run.task_id) or "it exited without a message"
+            info = storable_text(f"the driver of batch task {run.task_id} was lost: {why}")
+            events.record(session, service.id, info, now, events.ABNORMAL)
             if lost and after.hopeless and self._goes_on(service):
-                _give_up(run, after, told, now)
+                reason = f"{info} ({after.losses} times in a row)"
+                store.end_run(run, RunOutcome.FAILED, reason, now, _LOST)
                 await end_service(session, service, run, now)
                 return now
         if alive or refused:
             return now + POLL_MS
-        # Without a driver that is due later it waits for instances, which the plan looks after.
+        # Without a driver that is due later it waits for instances, which the plan starts.
         return after.due if after.due > now else None
 
 
 def look(drivers: Drivers, settings: Settings, state: ServiceState) -> Runs | None:
-    """The runs of a batch service; None for any other."""
+    """Look at the runs of a batch service; None for any other."""
     if state.service.infer_type != BATCH:
         return None
     reports = {run.task_id: drivers.report(run.task_id) for run in state.runs}
@@ -182,51 +180,41 @@ def _usable(
     split: Split | None,
     addresses: Mapping[str, tuple[str, int]],
 ) -> Iterator[Address]:
-    """The instances that may work on a run: made for its revision or a later one, or alike."""
-    alike = state.revisions[run.revision].config[0].fingerprint
+    """Find the instances that may work on a run: of its revision or a later one, or equal."""
+    fingerprint = state.revisions[run.revision].config[0].fingerprint
     for instance_id in sorted(state.rows):
         row = state.rows[instance_id]
-        mine = row.revision >= run.revision or row.fingerprint == alike
-        if mine and split is not None and split.carries(instance_id) and instance_id in addresses:
+        usable = row.revision >= run.revision or row.fingerprint == fingerprint
+        if usable and split is not None and split.carries(instance_id) and instance_id in addresses:
             yield Address(instance_id, *addresses[instance_id])
-
-
-def _driver_of(run: BatchRun) -> Driver:
-    return Driver(run.driver_since, run.driver_losses, run.driver_due)
 
 
 def _note_over(run: BatchRun, report: DriverReport, now: int) -> int | None:
     if report.progress is not None and report.result is None:
-        run.progress = to_json(report.progress)
+        store.write_progress(run, report.progress)
     if report.alive:
         return now + ENDING_POLL_MS
     if report.result is not None:
-        note_result(run, report.result, now)
-    run.driver_since, run.closed_at = None, now
+        store.write_result(run, report.result, now)
     # Only what was computed to the end has failures that can be computed again.
-    run.kept = report.result is not None
+    store.close_run(run, now, kept=report.result is not None)
     return None
 
 
-def _give_up(run: BatchRun, driver: Driver, told: str, now: int) -> None:
-    run.outcome, run.code, run.finished_at = RunOutcome.FAILED.value, _LOST, now
-    run.reason = f"{told} ({driver.losses} times in a row)"
-
-
-async def _tell_progress(
-    session: AsyncSession, service: Service, run: BatchRun, progress: Progress, now: int
+async def _report_progress(
+    session: Session, service: Service, run: BatchRun, progress: Progress, now: int
 ) -> None:
-    """Keep the driver's words; tell of a milestone that was passed since the last ones.
+    """Write the driver's progress, and report a milestone that it passed.
 
-    What goes back to a checkpoint is not told: it would look like progress when it comes again.
+    A driver that went back to a checkpoint is not reported: the same progress would come twice.
     """
     if work_done(progress) < work_done(from_json(run.progress)):
         return
     mapping = mapping_of((await get_revision(session, service.id, run.revision)).config)
     before = percent(from_json(run.progress), RunOutcome.OPEN, mapping)
     after = percent(progress, RunOutcome.OPEN, mapping)
-    run.progress = to_json(progress)
+    store.write_progress(run, progress)
     mark = milestone(before, after)
     if mark is not None:
-        told = f"batch task {run.task_id}: {mark} % done, {counts(progress, mapping)}"
-        events.event(session, service.id, told, now)
+        info = f"batch task {run.task_id}: {mark} % done, {counts(progress, mapping)}"
+        events.record(session, service.id, info, now)

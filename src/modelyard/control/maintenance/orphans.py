@@ -1,19 +1,17 @@
-"""Instances and batch drivers that run although no row says so any more: ended here, so that none
-is left for ever.
+"""End instances and batch drivers that run without a record.
 
-They come from a control plane that died after it had written an instance off and before it had
-ended its processes, or from a service that was deleted with what its runs had left.
+A control plane leaves them behind when it dies between recording an instance's end and ending its
+processes; a service that is deleted leaves behind what its runs had.
 """
 
 from __future__ import annotations
 
 import structlog
-from sqlalchemy import select
 
 from modelyard.control.ports import Drivers, Runtime
 from modelyard.store.batch_runs import runs_of_drivers
 from modelyard.store.database import Database
-from modelyard.store.tables.service import Instance
+from modelyard.store.service.instances import living_ids
 
 log = structlog.get_logger(__name__)
 
@@ -21,11 +19,11 @@ PERIOD_S = 60.0
 
 
 async def end_orphans(database: Database, runtime: Runtime) -> None:
-    """Stop every instance the runtime knows that has no living row."""
-    # In this order: a row is written before its process is made, so nothing new looks orphaned.
+    """Stop every instance that the runtime knows and that is not on record as living."""
+    # In this order: a record is written before its process exists, so nothing new looks orphaned.
     reports = await runtime.list()
     async with database.read() as session:
-        living = set(await session.scalars(select(Instance.id).where(Instance.ended_at.is_(None))))
+        living = await living_ids(session)
     for report in reports:
         if report.instance_id not in living:
             log.warning("ending an orphaned instance", instance_id=report.instance_id)
@@ -33,7 +31,7 @@ async def end_orphans(database: Database, runtime: Runtime) -> None:
 
 
 async def end_orphan_runs(database: Database, drivers: Drivers) -> None:
-    """End the driver and remove the folder of every run that has no row."""
+    """End the driver and remove the folder of every run without a record."""
     # In this order, as above.
     known = drivers.known()
     async with database.read() as session:

@@ -1,25 +1,23 @@
-"""Closes each update with a report of what clients noticed (``domain/canary/update_report.py``).
+"""Report on each update: what clients noticed of it (``domain/canary/update_report.py``).
 
-Off the update's path: a report is written a moment after the update was closed, when the gateway
-has counted its last predictions.
+A report is written a moment after the update was closed, when the gateway has counted its last
+predictions; no update waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.clock import Clock
 from modelyard.control.ports import Requests
-from modelyard.domain.canary.update_report import InstanceLife, UpdateReport, update_report
-from modelyard.domain.rollout.state import Stage
+from modelyard.domain.canary.update_report import UpdateReport, update_report
 from modelyard.steps import Step
 from modelyard.store.database import Database
-from modelyard.store.tables.service import Instance, UpdateLog
+from modelyard.store.service.instances import instance_lives
+from modelyard.store.service.update_logs import unreported, write_report
+from modelyard.store.tables.service import UpdateLog
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +28,7 @@ _LONG_MS = 5_000
 
 
 class Reports:
-    """Writes the reports that are due; any number of control planes may do so at once."""
+    """Write the reports that are due; any number of control planes may do so at once."""
 
     def __init__(self, database: Database, clock: Clock, requests: Requests) -> None:
         self._database = database
@@ -38,10 +36,10 @@ class Reports:
         self._requests = requests
 
     async def write(self) -> None:
-        """One round: keep up with the updates that run, report on those that have ended."""
+        """Keep up with the updates that run, and report on those that have ended."""
         now = self._clock.now_ms()
         async with self._database.read() as session:
-            logs = await _unreported(session)
+            logs = await unreported(session, _AT_ONCE)
         settled = now - self._requests.lag_ms
         for found in logs:
             if found.closed_at is None and found.update_time < now - _LONG_MS:
@@ -52,20 +50,11 @@ class Reports:
         reports = [(one, await self._try_report(one)) for one in ended]
         async with self._database.write(Step.REPORT) as session:
             for one, report in reports:
-                if report is None:
-                    continue
-                await session.execute(
-                    update(UpdateLog)
-                    .where(
-                        UpdateLog.service_id == one.service_id,
-                        UpdateLog.update_time == one.update_time,
-                        UpdateLog.report.is_(None),
-                    )
-                    .values(report=report.to_json())
-                )
+                if report is not None:
+                    await write_report(session, one.service_id, one.update_time, report)
 
     async def _try_report(self, found: UpdateLog) -> UpdateReport | None:
-        """None when it cannot be made now: one report must not hold up all others."""
+        """Return None when it cannot be made now: one report must not hold up all others."""
         try:
             return await self._report(found)
         except Exception:
@@ -78,14 +67,8 @@ class Reports:
         tallies = await self._requests.tallies(service_id, begun, closed + 1)
         counted = await self._requests.complete(service_id, begun)
         async with self._database.read() as session:
-            rows = await session.scalars(
-                select(Instance).where(
-                    Instance.service_id == service_id,
-                    or_(Instance.ended_at.is_(None), Instance.ended_at >= begun),
-                )
-            )
-            lives = [_life(row) for row in rows]
-        await asyncio.sleep(0)  # many may end together; others want their turn
+            lives = await instance_lives(session, service_id, begun)
+        await asyncio.sleep(0)  # Many may end together; this gives way to other tasks.
         return update_report(
             begun,
             closed,
@@ -94,29 +77,3 @@ class Reports:
             instances=lives,
             published=found.published,
         )
-
-
-async def _unreported(session: AsyncSession) -> Sequence[UpdateLog]:
-    """Updates that ended and have no report yet, then those that run (``UNREPORTED``, in the terms
-    of the index of these rows).
-    """
-    statement = (
-        select(UpdateLog)
-        .where(
-            UpdateLog.report.is_(None),
-            or_(UpdateLog.closed_at.is_(None), UpdateLog.closed_at > UpdateLog.update_time),
-        )
-        .order_by(UpdateLog.closed_at.is_(None), UpdateLog.closed_at)
-        .limit(_AT_ONCE)
-    )
-    return list(await session.scalars(statement))
-
-
-def _life(row: Instance) -> InstanceLife:
-    forced = row.failed or bool(row.message)
-    return InstanceLife(
-        started_at=row.created_at,
-        ready_at=row.ready_at,
-        drained_at=row.since if row.stage == Stage.DRAINING.value else None,
-        killed_at=row.ended_at if forced else None,
-    )

@@ -1,10 +1,8 @@
-"""What the gateway must know when a control plane starts, from the rows and the live instances."""
+"""Restore the gateway's traffic when a control plane starts, from records and live instances."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from sqlalchemy import select
 
 from modelyard.clock import Clock
 from modelyard.control.ports import Runtime
@@ -12,11 +10,11 @@ from modelyard.control.reconciler.traffic import traffic_of
 from modelyard.domain.rollout.instance import InstanceReport, Phase
 from modelyard.domain.rollout.observe import observe
 from modelyard.domain.rollout.planner import present_split
-from modelyard.domain.rollout.state import DesiredStatus, Observed
-from modelyard.domain.service.batch_job import BATCH
+from modelyard.domain.rollout.state import Observed
 from modelyard.domain.service.traffic import ServiceTraffic
 from modelyard.settings import Settings
 from modelyard.store.database import Database
+from modelyard.store.service.services import addressed_services
 from modelyard.store.service.state import load_state
 from modelyard.store.tables.service import Service
 
@@ -24,19 +22,13 @@ from modelyard.store.tables.service import Service
 async def present_traffic(
     settings: Settings, database: Database, clock: Clock, runtime: Runtime
 ) -> list[ServiceTraffic]:
-    """The traffic of every service as it was in force, less the instances that have died since.
+    """Return the traffic of every service as it was in force, without instances that died since.
 
-    Without it a gateway that survived the control plane would be told that all is gone.
+    Without it a gateway that survived the control plane would lose all of its routes.
     """
     reports = {report.instance_id: report for report in await runtime.list()}
     async with database.read() as session:
-        services = list(
-            await session.scalars(
-                select(Service).where(
-                    Service.wanted != DesiredStatus.DELETED.value, Service.infer_type != BATCH
-                )
-            )
-        )
+        services = await addressed_services(session)
     return [await _traffic(settings, database, clock, service, reports) for service in services]
 
 

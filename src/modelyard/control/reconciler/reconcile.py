@@ -1,7 +1,7 @@
-"""One pass over one service: read, observe, plan, act, write back what came of it.
+"""Reconcile one service: read, observe, plan, act, write back the outcome.
 
-Nothing here waits inside a database transaction, and every step may be repeated: a pass that
-dies anywhere is continued by the next one, which asks only what is true now.
+Nothing here waits inside a database transaction, and every step may be repeated: the next
+reconcile, which depends only on what is true now, continues one that died anywhere.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy import func, update
 
 from modelyard.clock import Clock
-from modelyard.control import events
 from modelyard.control.batch import runs_reconcile
 from modelyard.control.batch.runs import end_when_over
 from modelyard.control.check_scripts import Checks
@@ -34,7 +32,6 @@ from modelyard.domain.rollout.scale_up import Start
 from modelyard.domain.rollout.state import (
     Desired,
     DesiredStatus,
-    Instance,
     Observed,
     Stage,
     VersionTarget,
@@ -45,23 +42,24 @@ from modelyard.domain.text import storable_text
 from modelyard.errors import GatewayTimeout, InternalFailure
 from modelyard.settings import Settings
 from modelyard.steps import Step
-from modelyard.store.database import Database
+from modelyard.store import events
+from modelyard.store.database import Database, no_autoflush
+from modelyard.store.service import instances as instance_store
 from modelyard.store.service import leases
+from modelyard.store.service.services import service_exists
 from modelyard.store.service.state import ServiceState, load_state
-from modelyard.store.tables.service import Instance as InstanceRow
-from modelyard.store.tables.service import Service
 
 log = structlog.get_logger(__name__)
 
 BUSY_RETRY_MS = 200
 LOG_LINES = 10
-"""Last lines of a failed instance's log that its cause is told with."""
+"""Last lines of a failed instance's log that are reported with its cause."""
 GATEWAY_RETRY_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a pass works with. ``node``: 8 hex digits that name this control plane's home."""
+    """What a reconcile works with. ``node``: 8 hex digits that name this control plane's home."""
 
     settings: Settings
     database: Database
@@ -75,21 +73,22 @@ class Parts:
 
 
 async def reconcile(parts: Parts, service_id: str) -> int | None:
-    """Bring the service one step nearer to what is wanted; gives when to look again (ms), or None.
+    """Bring the service one step nearer to its desired state.
 
-    Safe to call at any time and twice: a service somebody else works on is left alone.
+    Returns when to reconcile again (ms), or None. Safe to call at any time and twice: a service
+    whose lease is held elsewhere is left alone.
     """
     token = leases.new_token(parts.node, uuid.uuid4().hex)
     now = parts.clock.now_ms()
     async with parts.database.write(Step.PASS_LEASE) as session:
         service = await leases.take(session, service_id, token, now)
         if service is None:
-            gone = await session.get(Service, service_id) is None
-            return None if gone else now + BUSY_RETRY_MS
+            exists = await service_exists(session, service_id)
+            return now + BUSY_RETRY_MS if exists else None
         await stop_when_due(session, service, now)
         await end_when_over(session, service, parts.drivers, now)
         state = await load_state(session, service, now)
-    this = _ServicePass(parts, service_id, token)
+    this = _Reconcile(parts, service_id, token)
     try:
         return await this.run(state, now)
     except leases.LeaseLostError:
@@ -99,14 +98,14 @@ async def reconcile(parts: Parts, service_id: str) -> int | None:
         log.warning("gateway does not answer", service_id=service_id, reason=error.message)
         return parts.clock.now_ms() + GATEWAY_RETRY_MS
     finally:
-        # Also on errors and cancellation: nobody should have to wait for the lease to run out.
+        # Also on errors and cancellation: the next one should not wait for the lease to expire.
         if not this.released:
             async with parts.database.write(Step.PASS_RELEASE) as session:
                 await leases.release(session, service_id, token)
 
 
-class _ServicePass:
-    """The steps of one pass, in their order."""
+class _Reconcile:
+    """The steps of one reconcile, in their order."""
 
     def __init__(self, parts: Parts, service_id: str, token: str) -> None:
         self._parts = parts
@@ -135,8 +134,8 @@ class _ServicePass:
         except InternalFailure as refusal:
             todo = _refused(desired, observed, refusal)
         done = ExecutedPlan(state, desired, observed, todo, look, published, runs)
-        check_at = await self._settle(done)
-        await self._let_go(observed, todo, reports)
+        check_at = await self._write_back(done)
+        await self._drain_and_stop(observed, todo, reports)
         return check_at
 
     async def _look_at_guarded_step(self, state: ServiceState, now: int) -> Look | None:
@@ -146,15 +145,15 @@ class _ServicePass:
         return await canary_step.look(self._parts.requests, self._parts.checks, step, now)
 
     def _with_log_tails(self, seen: Observation) -> Observation:
-        """Failures with the last lines of their instance's log: the cause is often there."""
+        """Add the last lines of the instance's log to each failure: the cause is often there."""
         return replace(seen, ended=tuple(self._with_log_tail(ended) for ended in seen.ended))
 
     def _with_log_tail(self, ended: Ended) -> Ended:
         if ended.failure is None:
             return ended
         tail = self._log_tail(ended.instance.instance_id)
-        told = with_log(ended.failure.message, tail)
-        return replace(ended, failure=replace(ended.failure, message=told))
+        message = with_log(ended.failure.message, tail)
+        return replace(ended, failure=replace(ended.failure, message=message))
 
     def _with_log_tails_of_kills(self, todo: Plan) -> Plan:
         return replace(
@@ -183,37 +182,34 @@ class _ServicePass:
         reports: Mapping[str, InstanceReport | None],
         now: int,
     ) -> None:
-        """Write down what was seen and what is about to start, before it does."""
+        """Write what was observed, and what is about to start before it does."""
         changed = [i for i in seen.alive if i.stage is not Stage(state.rows[i.instance_id].stage)]
         if not (changed or seen.ended or starts):
             return
         async with self._parts.database.write(Step.PASS_RECORD) as session:
             await leases.hold(session, self._service_id, self._token, now)
             for instance in changed:
-                await session.execute(
-                    update(InstanceRow)
-                    .where(InstanceRow.id == instance.instance_id)
-                    .values(**_progressed(instance, reports[instance.instance_id]))
-                )
+                report = reports[instance.instance_id]
+                await instance_store.record_progress(session, instance, report)
                 if instance.stage is Stage.READY:
                     info = f"{_label(state, instance.model_id)} instance is ready"
-                    events.event(session, self._service_id, info, now)
+                    events.record(session, self._service_id, info, now)
             for ended in seen.ended:
                 failed = ended.failure is not None
                 message = ended.failure.message if ended.failure else ""
-                await session.execute(
-                    update(InstanceRow)
-                    .where(InstanceRow.id == ended.instance.instance_id)
-                    .values(ended_at=now, failed=failed, message=message)
+                await instance_store.record_end(
+                    session, ended.instance.instance_id, now, message, failed=failed
                 )
                 if failed:
                     info = f"{_label(state, ended.instance.model_id)} instance ended: {message}"
-                    events.event(session, self._service_id, info, now, events.ABNORMAL)
+                    events.record(session, self._service_id, info, now, events.ABNORMAL)
             for instance_id, start in starts.items():
                 grace_ms = _version(state, start).grace_ms
-                session.add(_row(self._service_id, instance_id, start, grace_ms, now))
+                instance_store.record_start(
+                    session, self._service_id, instance_id, start, grace_ms, now
+                )
                 info = f"{_label(state, start.model_id)} starting model"
-                events.event(session, self._service_id, info, now)
+                events.record(session, self._service_id, info, now)
 
     async def _clean_up(self, seen: Observation) -> None:
         await asyncio.gather(
@@ -235,12 +231,10 @@ class _ServicePass:
             async with self._parts.database.write(Step.PASS_START_FAILED) as session:
                 await leases.hold(session, self._service_id, self._token, now)
                 message = storable_text(f"cannot start an instance: {error}")
-                await session.execute(
-                    update(InstanceRow)
-                    .where(InstanceRow.id == spec.instance_id)
-                    .values(ended_at=now, failed=True, message=message)
+                await instance_store.record_end(
+                    session, spec.instance_id, now, message, failed=True
                 )
-                events.event(session, self._service_id, message, now, events.ABNORMAL)
+                events.record(session, self._service_id, message, now, events.ABNORMAL)
 
     async def _publish(
         self,
@@ -249,7 +243,7 @@ class _ServicePass:
         reports: Mapping[str, InstanceReport | None],
         runs: runs_reconcile.Runs | None,
     ) -> str:
-        """Gives the routing version that the gateway acknowledged; it hears of no batch service."""
+        """Return the routing version that the gateway acknowledged; a batch service has none."""
         addresses = {
             instance_id: (report.host, report.port)
             for instance_id, report in reports.items()
@@ -264,62 +258,55 @@ class _ServicePass:
         traffic = traffic_of(state, todo.split, addresses, self._parts.settings)
         return await self._parts.gateway.publish(traffic)
 
-    async def _settle(self, done: ExecutedPlan) -> int | None:
+    async def _write_back(self, done: ExecutedPlan) -> int | None:
         now, todo, observed = self._parts.clock.now_ms(), done.todo, done.observed
         async with self._parts.database.write(Step.PASS_SETTLE) as session:
             service = await leases.held(session, self._service_id, self._token)
             for instance_id in todo.retire:
-                await session.execute(
-                    update(InstanceRow)
-                    .where(InstanceRow.id == instance_id)
-                    .values(stage=Stage.DRAINING.value, since=now)
-                )
+                await instance_store.mark_draining(session, instance_id, now)
             for kill in todo.kills:
-                events.event(
+                events.record(
                     session,
                     self._service_id,
                     f"instance {kill.instance_id} is ended: {kill.reason}",
                     now,
                     events.ABNORMAL,
                 )
-                await session.execute(
-                    update(InstanceRow)
-                    .where(InstanceRow.id == kill.instance_id)
-                    .values(
-                        ended_at=now, failed=kill.failed, decisive=kill.failed, message=kill.reason
-                    )
+                await instance_store.record_end(
+                    session,
+                    kill.instance_id,
+                    now,
+                    kill.reason,
+                    failed=kill.failed,
+                    decisive=kill.failed,
                 )
             for instance in observed.instances:
                 served_at = served_since(instance, todo.split, todo.reserve, now)
                 if served_at != instance.served_at:
-                    await session.execute(
-                        update(InstanceRow)
-                        .where(InstanceRow.id == instance.instance_id)
-                        .values(served_at=served_at)
-                    )
+                    await instance_store.record_served_at(session, instance.instance_id, served_at)
             # Written at the end in one go, the end of the lease with it.
-            with session.no_autoflush:
+            with no_autoflush(session):
                 check_at = await write_back(session, service, done, now)
-            service.lock_token = service.lock_expires_at = None
+            leases.end(service)
         self.released = True
         return check_at
 
-    async def _let_go(
+    async def _drain_and_stop(
         self,
         observed: Observed,
         todo: Plan,
         reports: Mapping[str, InstanceReport | None],
     ) -> None:
-        """Tell instances to go, now that Envoy knows nothing of them any more."""
-        unheard = {
+        """Drain and stop instances, now that Envoy does not know them any more."""
+        unasked = {
             i.instance_id
             for i in observed.instances
             if i.stage is Stage.DRAINING
             and (report := reports.get(i.instance_id))
             and report.phase is not Phase.DRAINING
         }
-        leaving = (*todo.retire, *sorted(unheard))
-        await asyncio.gather(*(self._parts.runtime.drain(i) for i in leaving))
+        to_drain = (*todo.retire, *sorted(unasked))
+        await asyncio.gather(*(self._parts.runtime.drain(i) for i in to_drain))
         await asyncio.gather(*(self._parts.runtime.stop(k.instance_id) for k in todo.kills))
 
 
@@ -341,15 +328,6 @@ def _desired(state: ServiceState, settings: Settings, look: Look | None) -> Desi
     )
 
 
-def _progressed(instance: Instance, report: InstanceReport | None) -> dict[str, object]:
-    values: dict[str, object] = {"stage": instance.stage.value, "since": instance.since}
-    if instance.stage is Stage.READY:
-        values["ready_at"] = func.coalesce(InstanceRow.ready_at, instance.since)
-    if report is not None:
-        values |= {"host": report.host, "port": report.port, "pid": report.pid}
-    return values
-
-
 def _version(state: ServiceState, start: Start) -> VersionTarget:
     version = state.target(start.revision).version(start.model_id)
     assert version is not None
@@ -365,18 +343,3 @@ def _refused(desired: Desired, observed: Observed, refusal: InternalFailure) -> 
         raise refusal
     split = split_of(desired.serving, observed)
     return Plan(split=split, verdict=Verdict.BROKEN, cause=refusal.message)
-
-
-def _row(service_id: str, instance_id: str, start: Start, grace_ms: int, now: int) -> InstanceRow:
-    return InstanceRow(
-        id=instance_id,
-        service_id=service_id,
-        revision=start.revision,
-        model_id=start.model_id,
-        slot=start.slot,
-        fingerprint=start.fingerprint,
-        stage=Stage.STARTING.value,
-        created_at=now,
-        since=now,
-        grace_ms=grace_ms,
-    )

@@ -7,15 +7,20 @@ fails its health check, when its own timer is due, and once when the control pla
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import structlog
-from sqlalchemy import or_, select
 
 from modelyard.control.reconciler.reconcile import Parts, reconcile
-from modelyard.domain.service.lifecycle import Status
 from modelyard.periodic import Periodic
-from modelyard.store.tables.batch import BatchRun
-from modelyard.store.tables.service import Instance, Service
+from modelyard.store.batch_runs import service_of_run
+from modelyard.store.database import Session
+from modelyard.store.service.instances import service_of_instance
+from modelyard.store.service.services import due_services, unsettled_services
+
+_Owner: TypeAlias = Callable[[Session, str], Awaitable[str | None]]
+"""Finds the service of a process, by the id of what the process is."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +31,7 @@ ERROR_RETRY_MS = 2_000
 
 
 class Loop:
-    """Runs passes: never two at once for one service, a hint during a pass causes another."""
+    """Reconcile services: never two at once for one; a hint meanwhile causes another."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -40,7 +45,7 @@ class Loop:
         self._sweeper = Periodic("loop-sweep", SWEEP_S, self._sweep)
 
     def hint(self, service_id: str) -> None:
-        """Look at the service soon; cheap, and callable from anywhere in the event loop."""
+        """Have the service reconciled soon; cheap, and callable from anywhere in the event loop."""
         if service_id in self._working:
             self._again.add(service_id)
             return
@@ -49,18 +54,18 @@ class Loop:
             self._queue.put_nowait(service_id)
 
     async def start(self) -> None:
-        """Begin to work; the first passes are those of services that are not at rest."""
-        self._parts.runtime.on_exit(lambda ended: self._look_up(Instance, ended))
-        self._parts.drivers.on_exit(lambda ended: self._look_up(BatchRun, ended))
+        """Begin to work, with the services that are not at rest."""
+        self._parts.runtime.on_exit(lambda ended: self._look_up(service_of_instance, ended))
+        self._parts.drivers.on_exit(lambda ended: self._look_up(service_of_run, ended))
         self._tasks = [
             asyncio.create_task(self._work(), name=f"loop-worker-{n}") for n in range(WORKERS)
         ]
         self._sweeper.start()
-        for service_id in await self._restless():
+        for service_id in await self._unsettled():
             self.hint(service_id)
 
     async def stop(self) -> None:
-        """End all work; passes that are cut off are continued by the next control plane."""
+        """End all work; the next control plane continues what was interrupted."""
         await self._sweeper.stop()
         for timer in self._timers.values():
             timer.cancel()
@@ -79,7 +84,7 @@ class Loop:
             try:
                 check_at = await reconcile(self._parts, service_id)
             except Exception:
-                log.exception("pass failed", service_id=service_id)
+                log.exception("reconcile failed", service_id=service_id)
                 check_at = self._parts.clock.now_ms() + ERROR_RETRY_MS
             finally:
                 self._working.discard(service_id)
@@ -110,42 +115,32 @@ class Loop:
         if timer is not None:
             timer.cancel()
 
-    # -- what nobody hints at -------------------------------------------------------------------
+    # -- what comes without a hint --------------------------------------------------------------
 
-    def _look_up(self, table: type[Instance | BatchRun], ended: str) -> None:
-        """A process has ended: an instance's, or the driver of a run."""
-        task = asyncio.create_task(self._hint_owner(table, ended), name="loop-lookup")
+    def _look_up(self, owner: _Owner, ended: str) -> None:
+        """Hint at the service of a process that has ended: an instance's, or a run's driver."""
+        task = asyncio.create_task(self._hint_owner(owner, ended), name="loop-lookup")
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
 
-    async def _hint_owner(self, table: type[Instance | BatchRun], ended: str) -> None:
+    async def _hint_owner(self, owner: _Owner, ended: str) -> None:
         try:
             async with self._parts.database.read() as session:
-                row = await session.get(table, ended)
-        except Exception:  # The health watch, or the next look, will notice all the same.
-            log.exception("cannot look up whose process ended", ended=ended)
+                service_id = await owner(session, ended)
+        except Exception:  # The health watch or the next reconcile will notice it.
+            log.exception("cannot find the service of a process that ended", ended=ended)
             return
-        if isinstance(row, Instance | BatchRun):
-            self.hint(row.service_id)
+        if service_id is not None:
+            self.hint(service_id)
 
-    async def _restless(self) -> list[str]:
-        """Services that are wanted to run or have something left to wind down."""
-        at_rest = (Status.STOPPED.value, Status.FAILED.value, Status.FINISHED.value)
-        living = select(Instance.service_id).where(Instance.ended_at.is_(None))
+    async def _unsettled(self) -> list[str]:
         async with self._parts.database.read() as session:
-            statement = select(Service.id).where(
-                or_(
-                    Service.status.not_in(at_rest),
-                    Service.check_at.is_not(None),
-                    Service.id.in_(living),
-                )
-            )
-            return list(await session.scalars(statement))
+            return await unsettled_services(session)
 
     async def _sweep(self) -> None:
         now = self._parts.clock.now_ms()
         async with self._parts.database.read() as session:
-            due = await session.scalars(select(Service.id).where(Service.check_at <= now))
-            for service_id in due:
-                if service_id not in self._timers:
-                    self.hint(service_id)
+            due = await due_services(session, now)
+        for service_id in due:
+            if service_id not in self._timers:
+                self.hint(service_id)

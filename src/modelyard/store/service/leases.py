@@ -1,4 +1,4 @@
-"""Who may act on a service: a lease on its row, taken and kept by token (design: "who may act")."""
+"""Leases: only the holder of a service's lease acts on it (design: "who may act")."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _HELD = (
 
 
 class LeaseLostError(Exception):
-    """Somebody else acts on the service now; whatever we were about to write is void."""
+    """Another control plane holds the lease now; what we were about to write is void."""
 
 
 async def take(session: AsyncSession, service_id: str, token: str, now: int) -> Service | None:
-    """Take the lease of a service if it is free or has run out; gives its row, or None."""
+    """Take the lease of a service if it is free or has expired; returns its row, or None."""
     values = {"service": service_id, "now": now, "token": token, "until": now + LEASE_MS}
     return (await session.scalars(_TAKE, values)).one_or_none()
 
 
 async def hold(session: AsyncSession, service_id: str, token: str, now: int) -> None:
-    """Extend the lease, and prove that it is still ours.
+    """Write a later expiry, and verify that the lease is still ours.
 
     Raises ``LeaseLostError``. The row stays locked until the transaction ends.
     """
@@ -54,7 +54,7 @@ async def hold(session: AsyncSession, service_id: str, token: str, now: int) -> 
 
 
 async def held(session: AsyncSession, service_id: str, token: str) -> Service:
-    """The service's row as it is now, ours until the transaction ends.
+    """Return the service's row as it is now, locked until the transaction ends.
 
     Raises ``LeaseLostError``.
     """
@@ -66,7 +66,7 @@ async def held(session: AsyncSession, service_id: str, token: str) -> Service:
 
 
 async def release(session: AsyncSession, service_id: str, token: str) -> None:
-    """Give the lease back; harmless when it is no longer ours."""
+    """Write that the lease is free; does nothing when it is no longer ours."""
     await session.execute(
         update(Service)
         .where(Service.id == service_id, Service.lock_token == token)
@@ -74,13 +74,18 @@ async def release(session: AsyncSession, service_id: str, token: str) -> None:
     )
 
 
+def end(service: Service) -> None:
+    """Free the lease of ``service``, a row of this session that ``held`` returned."""
+    service.lock_token = service.lock_expires_at = None
+
+
 def new_token(node: str, unique: str) -> str:
-    """A token for one pass of one control plane: ``node`` (8 digits), then ``unique``."""
+    """Return a token for one reconcile: the control plane's ``node`` (8 digits), ``unique``."""
     return f"{node}-{unique[:27]}"
 
 
 async def release_all_of(session: AsyncSession, node: str) -> None:
-    """Free what an earlier process of this control plane held: it died, nobody works on these."""
+    """Write that the leases of an earlier process of this control plane, which died, are free."""
     await session.execute(
         update(Service)
         .where(Service.lock_token.startswith(f"{node}-", autoescape=True))

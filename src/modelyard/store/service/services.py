@@ -1,4 +1,4 @@
-"""Finding services and adding revisions; what the API and the loop ask of the store."""
+"""Find services and their revisions, and add revisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.domain.admission.tags import Tag
+from modelyard.domain.rollout.state import DesiredStatus
+from modelyard.domain.service.batch_job import BATCH
 from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.lifecycle import Status
 from modelyard.domain.service.rollout_policy import Rollout
 from modelyard.domain.service.traffic import LoadBalancerPolicy
 from modelyard.store.paging import Page
@@ -231,3 +234,35 @@ async def update_logs(
     if update_time is not None:
         statement = statement.where(UpdateLog.update_time == update_time)
     return list(await session.scalars(statement.order_by(UpdateLog.update_time.desc())))
+
+
+async def unsettled_services(session: AsyncSession) -> list[str]:
+    """Find the ids of services that should run, or have something left to wind down."""
+    at_rest = (Status.STOPPED.value, Status.FAILED.value, Status.FINISHED.value)
+    living = select(Instance.service_id).where(Instance.ended_at.is_(None))
+    statement = select(Service.id).where(
+        or_(
+            Service.status.not_in(at_rest),
+            Service.check_at.is_not(None),
+            Service.id.in_(living),
+        )
+    )
+    return list(await session.scalars(statement))
+
+
+async def due_services(session: AsyncSession, now: int) -> list[str]:
+    """Find the ids of services that were to be reconciled by ``now`` (ms)."""
+    return list(await session.scalars(select(Service.id).where(Service.check_at <= now)))
+
+
+async def addressed_services(session: AsyncSession) -> list[Service]:
+    """Find the services that have an address in the gateway: real-time and not being deleted."""
+    statement = select(Service).where(
+        Service.wanted != DesiredStatus.DELETED.value, Service.infer_type != BATCH
+    )
+    return list(await session.scalars(statement))
+
+
+async def service_exists(session: AsyncSession, service_id: str) -> bool:
+    """Whether there is a service of that id, of any project."""
+    return await session.scalar(select(Service.id).where(Service.id == service_id)) is not None

@@ -63,7 +63,7 @@ from modelyard.runtime.containers.engine import ContainerEngine
 from modelyard.runtime.containers.images import EngineImages
 from modelyard.runtime.limits.instance_limits import Limits
 from modelyard.runtime.local.zygotes import WarmStarts
-from modelyard.settings import Settings
+from modelyard.settings import Settings, variable_of
 from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.migrate import migrate
@@ -86,7 +86,7 @@ class _ApiServer(uvicorn.Server):
 @contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
     """Hold the home for this process. Raises ``SystemExit`` when another control plane has it."""
-    with (settings.run_dir / "control-plane.lock").open("w") as lock:
+    with (settings.layout.run_dir / "control-plane.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -96,14 +96,17 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 def _node_id(settings: Settings) -> str:
     """8 hex digits that name this home for as long as it exists."""
-    path = settings.node_file
+    path = settings.layout.node_file
     if not path.exists():
         write_private(path, SystemClock().new_hex(8).encode())
     return path.read_text()
 
 
 def _images(settings: Settings, engine: ContainerEngine) -> EngineImages:
-    pull, registries = settings.image_pull == "missing", settings.image_registries.split(",")
+    pull, registries = (
+        settings.runtime.image_pull == "missing",
+        settings.runtime.image_registries.split(","),
+    )
     return EngineImages(engine, pull=pull, registries=registries)
 
 
@@ -121,11 +124,11 @@ async def _limits(settings: Settings, node: str) -> Limits:
     limits = Limits(
         node=node,
         home=settings.home,
-        instances_dir=settings.instances_dir,
-        run_dir=settings.run_dir,
-        ids=settings.uid_range,
-        pids=settings.instance_pids,
-        on=settings.limits == "auto",
+        instances_dir=settings.layout.instances_dir,
+        run_dir=settings.layout.run_dir,
+        ids=settings.runtime.uid_range,
+        pids=settings.runtime.instance_pids,
+        on=settings.runtime.limits == "auto",
     )
     found = await asyncio.to_thread(limits.find)
     log.info("limits of instances", in_force=found.sentence())
@@ -141,26 +144,42 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
         clock, node = SystemClock(), _node_id(settings)
         database = await _open_database(settings, node)
         stack.push_async_callback(database.close)
-        await ensure_admin(database, settings, clock)
-        keys = KeyRing(settings.keys_dir, clock, settings.token_lifetime)
-        tokens = Tokens(keys, clock, settings.token_lifetime)
-        warm = WarmStarts(settings.sockets_dir, settings.logs_dir) if settings.warm_starts else None
-        engine = ContainerEngine(settings.container_host)
-        runtime = open_runtime(settings, engine, await _limits(settings, node), warm)
+        await ensure_admin(
+            database,
+            settings.iam,
+            settings.gateway.address,
+            settings.layout.credentials_file,
+            clock,
+        )
+        keys = KeyRing(settings.layout.keys_dir, clock, settings.iam.token_lifetime)
+        tokens = Tokens(keys, clock, settings.iam.token_lifetime)
+        warm = (
+            WarmStarts(settings.layout.sockets_dir, settings.layout.logs_dir)
+            if settings.runtime.warm_starts
+            else None
+        )
+        engine = ContainerEngine(settings.runtime.container_host)
+        runtime = open_runtime(
+            settings.runtime, settings.layout, engine, await _limits(settings, node), warm
+        )
         stack.push_async_callback(runtime.close)
-        gateway = EnvoyGateway(settings, tokens.jwks())
+        gateway = EnvoyGateway(
+            settings.gateway, settings.predictions, settings.layout, tokens.jwks()
+        )
         gateway.load(await present_traffic(settings, database, clock, runtime))
-        checks = Checks(settings.checks_dir)
+        checks = Checks(settings.layout.checks_dir)
         stack.push_async_callback(checks.close)
-        drivers = LocalDrivers(settings.runs_dir, settings.logs_dir)
+        drivers = LocalDrivers(settings.layout.runs_dir, settings.layout.logs_dir)
         stack.callback(drivers.close)
         parts = Parts(
             settings, database, clock, runtime, gateway, gateway.requests, checks, drivers, node
         )
         loop = Loop(parts)
-        environments = Environments(settings, clock, database)
+        environments = Environments(settings.packages, settings.layout, clock, database)
         objects, images = Objects(settings.objects), _images(settings, engine)
-        importer = ModelImporter(settings, database, clock, objects, environments, images=images)
+        importer = ModelImporter(
+            settings.layout.packages_dir, database, clock, objects, environments, images=images
+        )
         context = Context(
             settings=settings,
             database=database,
@@ -208,7 +227,7 @@ def _background(
 
     async def forget() -> None:
         await retention.forget(database, clock.now_ms())
-        keep_ms = int(parts.settings.batch_keep * 1000)
+        keep_ms = int(parts.settings.batch.batch_keep * 1000)
         await retention.forget_runs(database, parts.drivers, keep_ms, clock.now_ms())
 
     async def sweep() -> None:
@@ -274,7 +293,7 @@ async def serve(settings: Settings) -> None:
     async with control_plane(settings) as app:
         config = uvicorn.Config(
             app,
-            uds=str(settings.api_socket),
+            uds=str(settings.layout.api_socket),
             log_config=None,
             access_log=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
@@ -283,7 +302,7 @@ async def serve(settings: Settings) -> None:
         server = _ApiServer(config)
         serving = asyncio.create_task(server.serve(), name="api")
         stopping = asyncio.create_task(stopped.wait(), name="stop-signal")
-        log.info("control plane is up", address=settings.address)
+        log.info("control plane is up", address=settings.gateway.address)
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         server.should_exit = True
@@ -311,13 +330,13 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(_explain(error))
-    _configure_logs(settings.log_level)
+    _configure_logs(settings.api.log_level)
     os.umask(0o077)
-    settings.prepare_home()
+    settings.layout.prepare_home()
     with _only_one(settings):
         this = identify(os.getpid())
         assert this is not None
-        record = settings.run_dir / "control-plane.json"
+        record = settings.layout.run_dir / "control-plane.json"
         write_record(record, this)
         try:
             uvloop.run(serve(settings))
@@ -328,10 +347,7 @@ def main() -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    lines = [
-        f"MODELYARD_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
-        for item in error.errors()
-    ]
+    lines = [f"{variable_of(item['loc'])}: {item['msg']}" for item in error.errors()]
     return "Bad settings:\n" + "\n".join(lines)
 
 

@@ -158,21 +158,29 @@ async def catalogue(
     index = home / "index"
     index.mkdir(parents=True, exist_ok=True)
     settings = Settings(home=home, port=port, **{"package_index": str(index), **more})
-    settings.prepare_home()
+    settings.layout.prepare_home()
     clock = SystemClock()
     database = Database(settings.database)
     try:
         async with database.engine.begin() as connection:
             await connection.run_sync(Table.metadata.create_all)
-        credentials = await ensure_admin(database, settings, clock)
-        tokens = Tokens(
-            KeyRing(settings.keys_dir, clock, settings.token_lifetime),
+        credentials = await ensure_admin(
+            database,
+            settings.iam,
+            settings.gateway.address,
+            settings.layout.credentials_file,
             clock,
-            settings.token_lifetime,
+        )
+        tokens = Tokens(
+            KeyRing(settings.layout.keys_dir, clock, settings.iam.token_lifetime),
+            clock,
+            settings.iam.token_lifetime,
         )
         objects = Objects(settings.objects)
-        environments = Environments(settings, clock, database)
-        importer = ModelImporter(settings, database, clock, objects, environments, limits)
+        environments = Environments(settings.packages, settings.layout, clock, database)
+        importer = ModelImporter(
+            settings.layout.packages_dir, database, clock, objects, environments, limits
+        )
         await importer.start()
         parts = SimpleNamespace(
             settings=settings, database=database, clock=clock, tokens=tokens, importer=importer
@@ -180,11 +188,13 @@ async def catalogue(
         routers = [discovery.router, iam.router, iam_admin.router, models.router]
         app = create_app(cast("Context", parts), routers)
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url=settings.address) as http:
+        async with httpx.AsyncClient(
+            transport=transport, base_url=settings.gateway.address
+        ) as http:
             yield Catalogue(
                 settings, database, tokens, importer, environments, credentials, app, http
             )
         await importer.stop()
     finally:
         await database.close()
-        settings.forget_sockets()
+        settings.layout.forget_sockets()

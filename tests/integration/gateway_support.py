@@ -46,13 +46,13 @@ def gateway_settings(home: Path, **changes: Any) -> Settings:
         **changes,
     }
     settings = Settings(**values)
-    settings.prepare_home()
+    settings.layout.prepare_home()
     return settings
 
 
 def forget_sockets(settings: Settings) -> None:
     """Remove the folder of sockets, which lies outside the home when that has a long path."""
-    shutil.rmtree(settings.sockets_dir, ignore_errors=True)
+    shutil.rmtree(settings.layout.sockets_dir, ignore_errors=True)
 
 
 async def eventually(
@@ -316,7 +316,7 @@ async def _send(writer: asyncio.StreamWriter, request: bytes) -> None:
 
 async def call(settings: Settings, path: str, **options: Any) -> Answer:
     """One request through the gateway; ``options`` as of ``request_bytes``."""
-    return await exchange(settings.port, request_bytes(path, **options))
+    return await exchange(settings.gateway.port, request_bytes(path, **options))
 
 
 @dataclass
@@ -357,7 +357,9 @@ class Load:
             try:
                 if writer is None or reader is None:
                     where = "on a new connection: "
-                    reader, writer = await asyncio.open_connection("127.0.0.1", self.settings.port)
+                    reader, writer = await asyncio.open_connection(
+                        "127.0.0.1", self.settings.gateway.port
+                    )
                 writer.write(self.request)
                 first, headers = await _head(reader)
                 body = await _body(reader, headers)
@@ -400,7 +402,7 @@ async def running_gateway(
     settings: Settings, jwks: dict[str, object], traffics: Iterable[ServiceTraffic] = ()
 ) -> AsyncIterator[EnvoyGateway]:
     """A started gateway, ended together with its Envoy."""
-    gateway = EnvoyGateway(settings, jwks)
+    gateway = EnvoyGateway(settings.gateway, settings.predictions, settings.layout, jwks)
     gateway.load(traffics)
     await gateway.start()
     try:
@@ -450,7 +452,7 @@ async def world(
     """A running gateway in ``home`` that serves ``traffics``; ``changes`` are settings."""
     settings = gateway_settings(home, **changes)
     tokens = TokenMaker()
-    api = await Upstream("api").start(unix=settings.api_socket)
+    api = await Upstream("api").start(unix=settings.layout.api_socket)
     try:
         async with running_gateway(settings, tokens.jwks(), traffics) as gateway:
             yield World(settings, tokens, api, gateway)

@@ -48,7 +48,7 @@ class Bench:
         self.gateway = FakeGateway()
         self.database = database
         self.requests = FakeRequests()
-        self.checks = Checks(settings.checks_dir)
+        self.checks = Checks(settings.layout.checks_dir)
         self.drivers = FakeDrivers()
         self.parts = Parts(
             settings,
@@ -107,7 +107,7 @@ class Bench:
 @asynccontextmanager
 async def loop_bench(tmp_path: Path, probation: float = 0.0) -> AsyncIterator[Bench]:
     settings = Settings(home=tmp_path, probation=probation)
-    settings.prepare_home()
+    settings.layout.prepare_home()
     database = Database(settings.database)
     await migrate(database)
     async with database.write(Step.TEST) as session:

@@ -68,7 +68,7 @@ class ServicesApi:
 async def services_api(home: Path, **settings: Any) -> AsyncIterator[ServicesApi]:
     """The models of ``field_table`` are in the catalogue, but for the twin that none can hold."""
     chosen = Settings(home=home, **settings)
-    chosen.prepare_home()
+    chosen.layout.prepare_home()
     database = Database(chosen.database)
     try:
         await migrate(database)
@@ -87,7 +87,7 @@ async def services_api(home: Path, **settings: Any) -> AsyncIterator[ServicesApi
         routers = [resources.router, services.router, service_changes.router]
         transport = httpx.ASGITransport(app=create_app(cast("Context", parts), routers))
         headers = {"X-Auth-Token": "t"}
-        base = chosen.address
+        base = chosen.gateway.address
         async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as http:
             yield ServicesApi(http, database, chosen)
     finally:

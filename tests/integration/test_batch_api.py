@@ -83,7 +83,7 @@ class BatchApi:
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[BatchApi]:
     settings = Settings(home=tmp_path)
-    settings.prepare_home()
+    settings.layout.prepare_home()
     database, clock = Database(settings.database), FakeClock()
     await migrate(database)
     await add_models(database, PROJECT)
@@ -102,7 +102,7 @@ async def api(tmp_path: Path) -> AsyncIterator[BatchApi]:
     transport = httpx.ASGITransport(app=create_app(cast("Context", context), all_routers()))
     headers = {"X-Auth-Token": "t"}
     async with httpx.AsyncClient(
-        transport=transport, base_url=settings.address, headers=headers
+        transport=transport, base_url=settings.gateway.address, headers=headers
     ) as http:
         made = BatchApi(http, database, Path(settings.objects))
         made.put_object("inbox/people/table.csv")

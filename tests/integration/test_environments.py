@@ -40,7 +40,7 @@ async def me(yard: Catalogue) -> Caller:
 @pytest.fixture
 def index(yard: Catalogue) -> Path:
     """The folder that distributions come from."""
-    folder = Path(yard.settings.package_index)
+    folder = Path(yard.settings.packages.package_index)
     write_wheel(folder, "tiny", "1.0")
     write_wheel(folder, "tiny", "2.0")
     write_wheel(folder, "user-of-tiny", "1.0", requires=["tiny>=2"])
@@ -80,7 +80,7 @@ async def events(me: Caller, model: dict[str, Any]) -> str:
 
 
 def python_of(yard: Catalogue, model: dict[str, Any]) -> str:
-    return yard.settings.environment_python(model["environment"]["digest"])
+    return yard.settings.layout.environment_python(model["environment"]["digest"])
 
 
 def says(python: str, code: str) -> str:
@@ -92,7 +92,7 @@ def says(python: str, code: str) -> str:
 def folders(yard: Catalogue) -> list[str]:
     return sorted(
         folder.name
-        for folder in yard.settings.environments_dir.iterdir()
+        for folder in yard.settings.layout.environments_dir.iterdir()
         if folder.name != ".cache"
     )
 
@@ -111,7 +111,7 @@ async def test_a_package_gets_what_it_pins(yard: Catalogue, me: Caller, index: P
     assert "building its environment (relaxed): tiny==1.0" in told
     assert "1 distributions resolved" in told
     assert told.splitlines()[-1] == "normal: [m 0.0.1] imported"
-    folder = yard.settings.environments_dir / environment["digest"]
+    folder = yard.settings.layout.environments_dir / environment["digest"]
     assert (folder / "lock.txt").read_text() == "tiny==1.0\n"
     assert list((folder / "venv").rglob("tiny.*.pyc")), "a start would compile it each time"
 
@@ -180,7 +180,7 @@ async def test_exact_fails_with_the_installers_reason(
     assert "there is no version of tiny==7.0" in strict["failed_reason"]
     assert "abnormal: [m 0.0.1] import failed: The dependencies cannot" in await events(me, strict)
     assert folders(yard) == []
-    assert not (yard.settings.packages_dir / me.project_id / strict["model_id"]).exists()
+    assert not (yard.settings.layout.packages_dir / me.project_id / strict["model_id"]).exists()
     exact = await imported(
         yard, me, "good", dependencies=pip(tiny="==2.0"), dependency_policy="exact"
     )
@@ -254,7 +254,7 @@ async def test_sources_are_built_only_where_the_operator_says_so(
     for allowed in (False, True):
         async with catalogue(tmp_path / str(allowed), source_builds=allowed) as yard:
             me = await yard.admin()
-            write_source(Path(yard.settings.package_index), "made", "1.0", files)
+            write_source(Path(yard.settings.packages.package_index), "made", "1.0", files)
             model = await imported(yard, me, dependencies=pip(made="==1.0"))
             assert model["model_status"] == ("published" if allowed else "building_failed"), model[
                 "failed_reason"
@@ -340,13 +340,13 @@ async def test_unused_environments_are_collected(yard: Catalogue, me: Caller, in
 async def test_grace_begins_when_the_last_model_goes(tmp_path: Path) -> None:
     async with catalogue(tmp_path / "home", environment_grace=60) as yard:
         me = await yard.admin()
-        write_wheel(Path(yard.settings.package_index), "tiny", "1.0")
+        write_wheel(Path(yard.settings.packages.package_index), "tiny", "1.0")
         model = await imported(yard, me, dependencies=pip(tiny="==1.0"))
         await me.call("DELETE", me.url(f"/{model['model_id']}"))
         await yard.environments.collect()
         await yard.environments.collect()
         [digest] = folders(yard)
-        mark = yard.settings.environments_dir / digest / "unused"
+        mark = yard.settings.layout.environments_dir / digest / "unused"
         mark.write_text(str(int(mark.read_text()) - 61_000))
         await yard.environments.collect()
         assert folders(yard) == []
@@ -393,7 +393,7 @@ async def narrow(tmp_path: Path) -> AsyncIterator[Catalogue]:
         for name, megabytes in {"large": 4, "one": 2, "two": 2, "three": 2}.items():
             content = {f"{name}.py": "", f"{name}.txt": random.Random(name).randbytes(512).hex()}
             content[f"{name}.txt"] *= megabytes * 1024
-            write_wheel(Path(running.settings.package_index), name, "1.0", content)
+            write_wheel(Path(running.settings.packages.package_index), name, "1.0", content)
         yield running
 
 
@@ -404,8 +404,8 @@ async def test_an_environment_that_is_too_large_is_refused_and_gone(narrow: Cata
     assert "larger than the 3 MB" in model["failed_reason"]
     assert "MODELYARD_ENVIRONMENT_LIMIT_MB" in model["failed_reason"]
     assert folders(narrow) == []
-    assert size(files_below(narrow.settings.environments_cache_dir)) < 1_000_000
-    assert not (narrow.settings.packages_dir / me.project_id / model["model_id"]).exists()
+    assert size(files_below(narrow.settings.layout.environments_cache_dir)) < 1_000_000
+    assert not (narrow.settings.layout.packages_dir / me.project_id / model["model_id"]).exists()
     small = await imported(narrow, me, "small", dependencies=pip("one"))
     assert small["model_status"] == "published", small["failed_reason"]
     assert 2_000_000 < small["environment"]["size"] < 3_000_000
@@ -426,7 +426,7 @@ async def test_for_room_the_longest_unused_goes_and_nothing_in_use(narrow: Catal
         await me.call("DELETE", me.url(f"/{model['model_id']}"))
         await narrow.environments.collect()
     assert folders(narrow) == both, "its grace is a day"
-    mark = narrow.settings.environments_dir / two["environment"]["digest"] / "unused"
+    mark = narrow.settings.layout.environments_dir / two["environment"]["digest"] / "unused"
     mark.write_text(str(int(mark.read_text()) - 1))
     again = await imported(narrow, me, "again", dependencies=pip("three"))
     assert again["model_status"] == "published", again["failed_reason"]
@@ -464,7 +464,7 @@ async def test_a_build_that_takes_too_long_is_ended(
     monkeypatch.setattr(Installer, "make", never)
     async with catalogue(tmp_path / "home", environment_timeout=2) as yard:
         me = await yard.admin()
-        write_wheel(Path(yard.settings.package_index), "tiny", "1.0")
+        write_wheel(Path(yard.settings.packages.package_index), "tiny", "1.0")
         model = await imported(yard, me, dependencies=pip(tiny="==1.0"))
         assert model["model_status"] == "building_failed"
         assert "MODELYARD_ENVIRONMENT_TIMEOUT" in model["failed_reason"]
@@ -484,7 +484,7 @@ async def test_an_index_that_is_away_is_no_reason_to_relax(
         assert "127.0.0.1:1" in model["failed_reason"]
         assert "s3cret" not in model["failed_reason"]
         assert "s3cret" not in "".join(
-            path.read_text() for path in yard.settings.logs_dir.rglob("*.log")
+            path.read_text() for path in yard.settings.layout.logs_dir.rglob("*.log")
         )
 
 
@@ -492,8 +492,8 @@ async def test_an_unfinished_build_is_begun_anew(yard: Catalogue, me: Caller, in
     model = await imported(yard, me, dependencies=pip(tiny="==1.0"))
     digest = model["environment"]["digest"]
     # As a crash leaves it: the row building, the environment half made.
-    final = yard.settings.environments_dir / digest
-    final.rename(yard.settings.environments_dir / f".build-{digest}-dead")
+    final = yard.settings.layout.environments_dir / digest
+    final.rename(yard.settings.layout.environments_dir / f".build-{digest}-dead")
     async with yard.database.write(Step.TEST) as session:
         for row in await session.scalars(select(Model)):
             row.status, row.environment = "building", ""
@@ -518,7 +518,7 @@ def _children(name: str) -> list[int]:
 
 
 def test_the_period_is_shorter_than_the_grace() -> None:
-    assert Settings.model_fields["environment_grace"].default > shared.COLLECT_S
+    assert Settings.fields()["environment_grace"].default > shared.COLLECT_S
 
 
 async def test_an_environment_that_is_gone_is_made_again(
@@ -526,7 +526,7 @@ async def test_an_environment_that_is_gone_is_made_again(
 ) -> None:
     model = await imported(yard, me, dependencies=pip(tiny="==1.0", user_of_tiny="==7"))
     digest = model["environment"]["digest"]
-    folder = yard.settings.environments_dir / digest
+    folder = yard.settings.layout.environments_dir / digest
     clock = SystemClock()
     await renew(yard.database, clock, yard.environments)
     assert "environment was gone" not in await events(me, model)

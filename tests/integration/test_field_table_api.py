@@ -61,8 +61,8 @@ async def test_every_case_over_http(tmp_path: Path) -> None:
     # Refusals first: what they leave alone needs no putting back.
     ordered = sorted(CASES, key=lambda case: (case.status == 200, repr(case.present)))
     async with services_api(tmp_path, pools=POOLS) as api:
-        (api.settings.checks_dir / "probe").write_text("#!/bin/sh\n")
-        (api.settings.checks_dir / "probe").chmod(0o700)
+        (api.settings.layout.checks_dir / "probe").write_text("#!/bin/sh\n")
+        (api.settings.layout.checks_dir / "probe").chmod(0o700)
         service_id = await api.created("the-service", entry())
         numbers, set_to, state = count(), None, ""
         for case in ordered:

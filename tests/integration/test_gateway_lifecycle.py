@@ -77,7 +77,12 @@ async def test_a_new_control_plane_adopts_envoy_and_sends_nothing(tmp_path: Path
                     await load.more(10)
                     await here.gateway.stop()
                     await load.more(10)
-                    again = EnvoyGateway(here.settings, here.tokens.jwks())
+                    again = EnvoyGateway(
+                        here.settings.gateway,
+                        here.settings.predictions,
+                        here.settings.layout,
+                        here.tokens.jwks(),
+                    )
                     again.load([traffic])
                     await again.start()
                     await eventually(lambda one=again: one.connected)
@@ -102,7 +107,12 @@ async def test_a_new_control_plane_with_another_plan_loses_nothing(tmp_path: Pat
                     plan = plans[turn % 3]
                     await load.more(10)
                     await gateway.stop()
-                    gateway = EnvoyGateway(here.settings, here.tokens.jwks())
+                    gateway = EnvoyGateway(
+                        here.settings.gateway,
+                        here.settings.predictions,
+                        here.settings.layout,
+                        here.tokens.jwks(),
+                    )
                     gateway.load([plan])
                     await gateway.start()
                     await gateway.publish(plan)
@@ -117,7 +127,12 @@ async def test_a_service_gone_meanwhile_is_withdrawn(tmp_path: Path) -> None:
     async with upstreams("a") as (a,), world(tmp_path, [service(S, version("m", 100, a))]) as here:
         assert (await here.predict(S)).status == 200
         await here.gateway.stop()
-        again = EnvoyGateway(here.settings, here.tokens.jwks())
+        again = EnvoyGateway(
+            here.settings.gateway,
+            here.settings.predictions,
+            here.settings.layout,
+            here.tokens.jwks(),
+        )
         await again.start()
 
         async def gone() -> bool:
@@ -135,15 +150,15 @@ async def test_shutdown_leaves_nothing(tmp_path: Path) -> None:
         pid = here.gateway.pid
         assert pid is not None
         identity = processes.identify(pid)
-        assert identity is not None and record_path(here.settings).exists()
+        assert identity is not None and record_path(here.settings.layout).exists()
         under_way = asyncio.create_task(here.predict(S))
         await eventually(lambda: slow.active == 1)
         await here.gateway.shutdown()
         assert (await under_way).status == 200
         assert not processes.alive(identity)
-        left = {path.name for path in here.settings.sockets_dir.iterdir()}
+        left = {path.name for path in here.settings.layout.sockets_dir.iterdir()}
         assert left <= {"api.sock"}
-        assert not record_path(here.settings).exists()
+        assert not record_path(here.settings.layout).exists()
         with pytest.raises(OSError):
             await here.predict(S)
         await here.gateway.shutdown()  # harmless
@@ -163,7 +178,7 @@ async def test_another_process_ends_envoy_gently(tmp_path: Path) -> None:
             under_way = asyncio.create_task(here.predict(S))
             await eventually(lambda: slow.active + other.active > 8)
             started = time.monotonic()
-            await EnvoyProcess(here.settings).end(20)
+            await EnvoyProcess(here.settings.gateway, here.settings.layout).end(20)
             assert time.monotonic() - started < 5
             assert (await under_way).status == 200
         # No answer was cut off; new connections are refused, as they must be, or reset where the
@@ -184,19 +199,21 @@ async def test_an_envoy_that_hangs_is_ended_all_the_same(
         await here.gateway.stop()
         os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
-        await EnvoyProcess(here.settings).end(0.5)
+        await EnvoyProcess(here.settings.gateway, here.settings.layout).end(0.5)
         assert time.monotonic() - started < 3
         assert not processes.alive(identity)
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     settings = gateway_settings(tmp_path)
-    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", settings.port)
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", settings.gateway.port)
     try:
         with pytest.raises(Unavailable, match="MODELYARD_PORT"):
-            await EnvoyGateway(settings, TokenMaker().jwks()).start()
-        assert not record_path(settings).exists()
-        assert not settings.xds_socket.exists()
+            await EnvoyGateway(
+                settings.gateway, settings.predictions, settings.layout, TokenMaker().jwks()
+            ).start()
+        assert not record_path(settings.layout).exists()
+        assert not settings.layout.xds_socket.exists()
     finally:
         server.close()
         forget_sockets(settings)
@@ -204,9 +221,11 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 async def test_two_gateways_do_not_share_a_port(tmp_path: Path) -> None:
     async with world(tmp_path / "one") as here:
-        other = gateway_settings(tmp_path / "two", port=here.settings.port)
+        other = gateway_settings(tmp_path / "two", port=here.settings.gateway.port)
         with pytest.raises(Unavailable, match="MODELYARD_PORT"):
-            await EnvoyGateway(other, here.tokens.jwks()).start()
+            await EnvoyGateway(
+                other.gateway, other.predictions, other.layout, here.tokens.jwks()
+            ).start()
         forget_sockets(other)
 
 

@@ -196,7 +196,7 @@ async def test_the_models_own_errors_pass_untouched(tmp_path: Path) -> None:
 
 async def test_malformed_requests(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        port = here.settings.port
+        port = here.settings.gateway.port
         assert refused(await exchange(port, b"nonsense\r\n\r\n")) == (400, "APIG.0201")
         long_header = [("x-long", "x" * 200_000)]
         assert refused(await here.call("/", headers=long_header)) == (431, "APIG.0201")
@@ -207,7 +207,7 @@ async def test_malformed_requests(tmp_path: Path) -> None:
 async def test_a_silent_control_plane(tmp_path: Path) -> None:
     async with upstreams("a") as (a,), world(tmp_path, [service(S, version("m", 100, a))]) as here:
         await here.api.stop()
-        here.settings.api_socket.unlink(missing_ok=True)
+        here.settings.layout.api_socket.unlink(missing_ok=True)
         answer = await here.call("/v1/p/services")
         assert refused(answer) == (503, "ModelArts.4302")
         assert "modelyard status" in answer.json()["error_msg"]
@@ -218,10 +218,10 @@ async def test_a_silent_control_plane(tmp_path: Path) -> None:
 async def test_a_control_plane_that_comes_back_is_waited_for(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         await here.api.stop()
-        here.settings.api_socket.unlink(missing_ok=True)
+        here.settings.layout.api_socket.unlink(missing_ok=True)
         waiting = asyncio.create_task(here.call("/v1/p/services"))
         await eventually(lambda: _retried(here))
-        await here.api.start(unix=here.settings.api_socket)
+        await here.api.start(unix=here.settings.layout.api_socket)
         assert (await waiting).status == 200
 
 

@@ -148,7 +148,7 @@ async def test_smuggled_requests_reach_no_second_service(here: World) -> None:
             + b" HTTP/1.1\r\nhost: x\r\n\r\n"
         )
         try:
-            answer = await exchange(here.settings.port, request)
+            answer = await exchange(here.settings.gateway.port, request)
         except asyncio.IncompleteReadError:
             continue
         assert answer.status in (400, 501), framing

@@ -72,7 +72,7 @@ async def test_only_predictions_are_logged_and_nothing_of_the_client(tmp_path: P
         await here.predict(T)
         await here.call("/v1/p/services")
         await record(here, answer.headers["x-request-id"])
-        lines = here.settings.request_log.read_text().splitlines()
+        lines = here.settings.layout.request_log.read_text().splitlines()
         assert len(lines) == 1
         assert token not in lines[0]
         assert "\t" not in lines[0]
@@ -88,7 +88,7 @@ async def test_what_was_lost_is_told_from_what_was_not(tmp_path: Path) -> None:
             assert (await here.predict(S)).status == 500  # an error, but the model's own
             a.status = 200
             a.delay_s = 1
-            _, writer = await asyncio.open_connection("127.0.0.1", here.settings.port)
+            _, writer = await asyncio.open_connection("127.0.0.1", here.settings.gateway.port)
             writer.write(request_bytes(f"/v1/infers/{S}", token=here.tokens.token()))
             await eventually(lambda: a.active == 1)
             writer.close()  # a client that leaves loses nothing by us
@@ -134,7 +134,7 @@ async def test_the_log_is_bounded_and_nothing_is_missed_in_rotation(tmp_path: Pa
     async with upstreams("a") as (a,):
         traffic = service(S, version("m", 100, a))
         async with world(tmp_path, [traffic], request_log_mb=1) as here:
-            log, path = here.gateway.requests, here.settings.request_log
+            log, path = here.gateway.requests, here.settings.layout.request_log
             since = SystemClock().now_ms()
             rotations = 0
             first = ""
@@ -155,7 +155,7 @@ async def test_the_log_is_bounded_and_nothing_is_missed_in_rotation(tmp_path: Pa
             assert not await log.complete(S, since - 1)
             assert (found.requests, found.lost) == (load.total + 1, 0)
             assert (found.requests, rotations) == (a.count, 4)
-            assert len(os.listdir(here.settings.logs_dir)) == 3  # with Envoy's own log
+            assert len(os.listdir(here.settings.layout.logs_dir)) == 3  # with Envoy's own log
             assert (await log.find(first)) is None
 
 
@@ -168,7 +168,7 @@ async def test_the_log_can_be_off(tmp_path: Path) -> None:
             assert await here.gateway.requests.find(answer.headers["x-request-id"]) is None
             assert not await here.gateway.requests.complete(S, 0)
             await here.gateway.requests.rotate()
-            assert not here.settings.request_log.exists()
+            assert not here.settings.layout.request_log.exists()
 
 
 async def test_the_log_survives_the_gateway(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ T = "11111111-0000-4000-8000-000000000002"
 async def split(here: World, service_id: str, requests: int) -> Counter[str]:
     """Which upstream answered, over one connection after another."""
     counted: Counter[str] = Counter()
-    reader, writer = await asyncio.open_connection("127.0.0.1", here.settings.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.settings.gateway.port)
     request = request_bytes(f"/v1/infers/{service_id}", token=here.tokens.token())
     for _ in range(requests):
         writer.write(request)

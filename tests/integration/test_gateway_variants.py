@@ -103,7 +103,7 @@ async def test_a_shadow_gets_its_share_and_no_secret(tmp_path: Path) -> None:
             assert stats[f"{S}/m3@shadow"].total == s.count
             assert stats[f"{S}/m3@shadow"].server_errors == s.count
             assert f"{S}/m3" not in stats
-            lines = await asyncio.to_thread(here.settings.request_log.read_text)
+            lines = await asyncio.to_thread(here.settings.layout.request_log.read_text)
             assert "m3" not in lines
             await here.gateway.publish(replace(traffic, versions=traffic.versions[:2]))
             before = s.count

@@ -77,7 +77,7 @@ def talking(service_id: str, *versions: VersionTraffic, **more: object) -> Servi
 def client(here: World, path: str = "", *, token: str | None = "") -> connect:
     """A WebSocket to the service; with a good token unless told otherwise."""
     token = here.tokens.token() if token == "" else token
-    url = f"ws://127.0.0.1:{here.settings.port}/v1/infers/{S}{path}"
+    url = f"ws://127.0.0.1:{here.settings.gateway.port}/v1/infers/{S}{path}"
     headers = {} if token is None else {"X-Auth-Token": token}
     return connect(url, additional_headers=headers, ping_interval=None, proxy=None, max_size=None)
 
@@ -206,7 +206,7 @@ async def test_a_close_reaches_the_client_and_counts_as_nothing(tmp_path: Path) 
                     await asyncio.wait_for(caller.recv(), 10)
                 assert caller.close_code == 1006
             assert (await here.predict(T)).status == 200
-            log = here.settings.request_log
+            log = here.settings.layout.request_log
             await eventually(lambda: f"{T}/n" in log.read_text())
             assert log.read_text().count(f"{S}/m") >= 2
             requests = here.gateway.requests

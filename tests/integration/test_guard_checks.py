@@ -24,7 +24,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 def write_check(bench: Bench, body: str) -> None:
-    path = bench.parts.settings.checks_dir / "ask"
+    path = bench.parts.settings.layout.checks_dir / "ask"
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o700)
 
@@ -61,7 +61,7 @@ async def test_a_script_that_agrees_lets_each_step_go_on(bench: Bench) -> None:
         "guarded rollout: step 1 of 2 goes o",
         "guarded rollout: step 2 of 2 goes o",
     ]
-    asked = (bench.parts.settings.checks_dir / "asked").read_text()
+    asked = (bench.parts.settings.layout.checks_dir / "asked").read_text()
     assert asked.count('"target_revision": 2') == 2
 
 

@@ -151,7 +151,7 @@ async def test_it_is_refused_with_its_reason_and_leaves_nothing(
     model = await me.settled(await me.import_model(**_body(source)))
     assert model["model_status"] == "failed"
     assert reason in model["failed_reason"]
-    assert list(yard.settings.packages_dir.glob("*/*")) == []
+    assert list(yard.settings.layout.packages_dir.glob("*/*")) == []
     # The importer is none the worse for it.
     good = yard.package("bucket/good")
     after = await me.settled(await me.import_model(**_body(good, model_version="0.0.2")))
@@ -194,7 +194,7 @@ async def test_a_hard_link_becomes_a_file_of_its_own(
     os.link(other, Path(yard.settings.objects) / "bucket/linked/model/more.bin")
     model_id = await me.import_model(**_body(source))
     assert (await me.settled(model_id))["model_status"] == "published"
-    copy = yard.settings.packages_dir / me.project_id / model_id / "model/more.bin"
+    copy = yard.settings.layout.packages_dir / me.project_id / model_id / "model/more.bin"
     assert copy.read_bytes() == b"weights"
     assert copy.stat().st_ino != other.stat().st_ino
 

@@ -38,17 +38,23 @@ def _error(body: Any) -> tuple[int, str]:
 
 
 async def test_first_start_writes_private_credentials(yard: Catalogue) -> None:
-    path = yard.settings.credentials_file
+    path = yard.settings.layout.credentials_file
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     found = json.loads(path.read_text())
     assert set(found) == {
         *("auth_url", "region", "domain_name", "user_name", "password"),
         *("project_name", "project_id", "access_key", "secret_key"),
     }
-    assert found["auth_url"] == f"{yard.settings.address}/v3"
-    assert found["project_name"] == yard.settings.region
+    assert found["auth_url"] == f"{yard.settings.gateway.address}/v3"
+    assert found["project_name"] == yard.settings.iam.region
     before = path.read_bytes()
-    await ensure_admin(yard.database, yard.settings, SystemClock())
+    await ensure_admin(
+        yard.database,
+        yard.settings.iam,
+        yard.settings.gateway.address,
+        yard.settings.layout.credentials_file,
+        SystemClock(),
+    )
     assert path.read_bytes() == before
 
 
@@ -56,13 +62,25 @@ async def test_chosen_and_lost_passwords(yard: Catalogue, caplog: pytest.LogCapt
     caplog.set_level(logging.DEBUG)
     first = yard.credentials.password
     chosen = Settings(home=yard.settings.home, admin_password="chosen-by-me")
-    changed = await ensure_admin(yard.database, chosen, SystemClock())
+    changed = await ensure_admin(
+        yard.database,
+        chosen.iam,
+        chosen.gateway.address,
+        chosen.layout.credentials_file,
+        SystemClock(),
+    )
     assert changed.password == "chosen-by-me"
     assert changed.project_id == yard.credentials.project_id
     assert (await yard.log_in("admin", "chosen-by-me")).status_code == 201
     assert (await yard.log_in("admin", first)).status_code == 401
-    yard.settings.credentials_file.unlink()
-    renewed = await ensure_admin(yard.database, yard.settings, SystemClock())
+    yard.settings.layout.credentials_file.unlink()
+    renewed = await ensure_admin(
+        yard.database,
+        yard.settings.iam,
+        yard.settings.gateway.address,
+        yard.settings.layout.credentials_file,
+        SystemClock(),
+    )
     assert renewed.password not in (first, "chosen-by-me")
     assert renewed.secret_key == yard.credentials.secret_key
     assert (await yard.log_in("admin", renewed.password)).status_code == 201
@@ -81,7 +99,7 @@ async def test_token_for_a_project(yard: Catalogue) -> None:
     assert token["methods"] == ["password"]
     assert token["expires_at"].endswith("Z")
     urls = {entry["type"]: entry["endpoints"][0]["url"] for entry in token["catalog"]}
-    address, project_id = yard.settings.address, yard.credentials.project_id
+    address, project_id = yard.settings.gateway.address, yard.credentials.project_id
     assert urls == {
         "identity": f"{address}/v3",
         "modelarts": f"{address}/v1/{project_id}",
@@ -320,7 +338,7 @@ async def test_administration_refuses_what_is_wrong(yard: Catalogue) -> None:
 
 
 async def test_discovery(yard: Catalogue) -> None:
-    address = yard.settings.address
+    address = yard.settings.gateway.address
     root = (await yard.http.get("/")).json()["versions"]["values"]
     assert [version["id"] for version in root] == ["v3.14"]
     for path in ("/v3", "/v3/"):
@@ -363,7 +381,7 @@ def _use_keystoneauth(yard: Catalogue) -> None:
 
     session = ks_session.Session(auth=auth())
     assert session.get_project_id() == known.project_id
-    base = f"{yard.settings.address}/v1/{known.project_id}"
+    base = f"{yard.settings.gateway.address}/v1/{known.project_id}"
     for kind in ("modelarts", "modelartsv1"):
         assert session.get_endpoint(service_type=kind, region_name=known.region) == base
     identity = session.get_endpoint_data(service_type="identity", interface="public")

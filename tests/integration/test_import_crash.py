@@ -41,7 +41,7 @@ GOOD = (S.IMPORT_BEGIN, S.IMPORT_BUILD, S.IMPORT_PROGRESS, S.ENVIRONMENT_BUILT, 
 async def import_and_collect(home: Path) -> dict[str, Any]:
     """A life of a control plane, as far as models go; what is true at its end."""
     settings, clock = Settings(home=home), SystemClock()
-    settings.prepare_home()
+    settings.layout.prepare_home()
     database = Database(settings.database)
     try:
         async with database.engine.begin() as connection:
@@ -49,9 +49,11 @@ async def import_and_collect(home: Path) -> dict[str, Any]:
         async with database.write(Step.TEST) as session:
             if await session.get(Model, ID) is None:
                 session.add(new_model())
-        environments = Environments(settings, clock, database)
+        environments = Environments(settings.packages, settings.layout, clock, database)
         objects = Objects(settings.objects)
-        importer = ModelImporter(settings, database, clock, objects, environments)
+        importer = ModelImporter(
+            settings.layout.packages_dir, database, clock, objects, environments
+        )
         await importer.start()
         while (found := await _look(database))["status"] in UNFINISHED:
             await asyncio.sleep(0.02)

@@ -61,7 +61,7 @@ async def test_import_and_show(yard: Catalogue, me: Caller) -> None:
     param = model["input_params"][0]
     assert (param["param_name"], param["param_type"]) == ("photo", "file")
     assert json.loads(param["param_desc"]) == {"type": "file"}
-    folder = yard.settings.packages_dir / me.project_id / model_id
+    folder = yard.settings.layout.packages_dir / me.project_id / model_id
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     assert files == [
         "model/config.json",
@@ -121,7 +121,7 @@ async def test_the_create_call_wins_over_the_package(yard: Catalogue, me: Caller
     schema = json.loads(model["input_params"][0]["param_desc"])
     assert schema == {"type": "int", "description": "a number"}
     assert json.loads(model["config"])["model_algorithm"] == "object_detection"
-    folder = yard.settings.packages_dir / me.project_id / model_id / "model"
+    folder = yard.settings.layout.packages_dir / me.project_id / model_id / "model"
     assert (folder / "customize_service.py").read_text() == "mine = 1\n"
     assert json.loads((folder / "config.json").read_text())["model_algorithm"] == "object_detection"
     events = (await me.call("GET", me.url(f"/{model_id}/events?event_info=warning"))).json()
@@ -263,7 +263,7 @@ async def test_bad_packages_fail_with_the_reason(
     events = (await me.call("GET", me.url(f"/{model_id}/events?event_type=abnormal"))).json()
     assert events["count"] == 1
     assert model["failed_reason"] in events["events"][0]["event_info"]
-    project = yard.settings.packages_dir / me.project_id
+    project = yard.settings.layout.packages_dir / me.project_id
     assert not project.exists() or not list(project.iterdir())
 
 
@@ -529,7 +529,7 @@ async def test_delete(yard: Catalogue, me: Caller, monkeypatch: pytest.MonkeyPat
     cascade = (await me.call("DELETE", me.url(f"/{a2}?cascade=true"))).json()
     assert set(cascade["delete_success_list"]) == {a1, a2}
     assert (await me.call("GET", me.url(f"/{a1}"))).status_code == 404
-    packages = yard.settings.packages_dir / me.project_id
+    packages = yard.settings.layout.packages_dir / me.project_id
     assert [folder.name for folder in packages.iterdir()] == [x]
     gone = await me.call("DELETE", me.url(f"/{a1}"))
     assert (gone.status_code, gone.json()["error_code"]) == (404, "ModelArts.3001")
@@ -591,15 +591,15 @@ async def test_an_unfinished_import_is_taken_up_again(
     # As a crash leaves it: still publishing, something half copied, a package of nobody's.
     async with yard.database.write(Step.TEST) as session:
         await session.execute(update(Model).values(status="publishing", package_dir=""))
-    project = yard.settings.packages_dir / me.project_id
+    project = yard.settings.layout.packages_dir / me.project_id
     (project / ".import-x" / "model").mkdir(parents=True)
     (project / "deleted-model").mkdir()
     later = ModelImporter(
-        yard.settings,
+        yard.settings.layout.packages_dir,
         yard.database,
         SystemClock(),
         Objects(yard.settings.objects),
-        Environments(yard.settings, SystemClock(), yard.database),
+        Environments(yard.settings.packages, yard.settings.layout, SystemClock(), yard.database),
     )
     await later.start()
     try:
@@ -625,7 +625,7 @@ async def test_deleting_ends_the_import(
     await asyncio.wait_for(reached.wait(), 10)
     deleted = (await me.call("DELETE", me.url(f"/{model_id}"))).json()
     assert deleted["delete_success_list"] == [model_id]
-    project = yard.settings.packages_dir / me.project_id
+    project = yard.settings.layout.packages_dir / me.project_id
     assert not project.exists() or not list(project.iterdir())
 
 

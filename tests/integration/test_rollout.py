@@ -157,7 +157,7 @@ async def test_a_crash_loop_is_given_up_when_nothing_serves(tmp_path: Path) -> N
         bench.runtime.kill(bench.runtime.alive()[0], "out of memory")
         await bench.settle(service_id, passes=400, until="failed")
         service = await bench.service(service_id)
-        budget = bench.parts.settings.restart_budget
+        budget = bench.parts.settings.rollout.restart_budget
         assert f"after {budget} failures" in service.error_msg
         await bench.settle(service_id)
         assert bench.runtime.alive() == []

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelyard.settings.capacity.pools import PoolSettings
+
 from modelyard.domain.admission.requests import Facts, ModelFacts, Present
-from modelyard.pool_settings import PoolSettings
 
 Json = dict[str, Any]
 

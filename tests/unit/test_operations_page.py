@@ -11,7 +11,7 @@ from modelyard.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 ROW = re.compile(r"^\| (`MODELYARD_.*?) \| (.*?) \| (.*) \|$", re.MULTILINE)
-# Told in words, because they depend on other settings or are made at the first start.
+# Described in words, because they depend on other settings or are made at the first start.
 IN_WORDS = {"public_url", "database_url", "object_store", "admin_password"}
 
 
@@ -26,12 +26,12 @@ def rows() -> dict[str, str]:
 
 
 def test_every_setting_has_its_row() -> None:
-    assert set(rows()) == set(Settings.model_fields)
+    assert set(rows()) == set(Settings.fields())
 
 
-@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - IN_WORDS))
+@pytest.mark.parametrize("name", sorted(set(Settings.fields()) - IN_WORDS))
 def test_its_default_is_told(name: str) -> None:
-    default = Settings.model_fields[name].default
+    default = Settings.fields()[name].default
     told = rows()[name].strip("`")
     if default == ():
         expected = "[]"

@@ -180,7 +180,7 @@ class Change:
         accepted = await wishes.change(author, service_id, asked, self.conditions)
         self.context.hint(service_id)
         tell(self.response, accepted)
-        bare = asked.form is ChangeKind.UPDATE and self.context.settings.bare_update_answer
+        bare = asked.form is ChangeKind.UPDATE and self.context.settings.api.bare_update_answer
         if accepted.at is None or bare:
             return {}
         return {"update_time": str(accepted.at), "resource_ids": resource_ids(accepted)}

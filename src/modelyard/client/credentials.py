@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from modelyard.client.documents import Document
 from modelyard.client.failures import CliError
-from modelyard.settings import Settings
+from modelyard.settings import Settings, variable_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ def checked_settings(values: Mapping[str, object]) -> Settings:
         return Settings(**dict(values))  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        flag = name.lower().replace("_", "-")
+        variable = variable_of(first["loc"])
+        flag = variable.removeprefix("MODELYARD_").lower().replace("_", "-")
         raise CliError(
-            f"The setting MODELYARD_{name} is not valid: {first['msg']}.",
+            f"The setting {variable} is not valid: {first['msg']}.",
             f"Correct the variable, or give another value with --{flag}.",
         ) from error
 
@@ -66,7 +66,7 @@ def find_credentials(home: Path | None) -> Credentials:
     Variables that lead to another cloud count only where there is no platform here. Raises
     ``CliError`` when there are no credentials.
     """
-    path = settings_for(home).credentials_file
+    path = settings_for(home).layout.credentials_file
     if home is None and all(os.environ.get(f"OS_{key}") for key in _NEEDED):
         given = _from_environment(os.environ)
         if not path.exists() or given.address == read_credentials(path).address:

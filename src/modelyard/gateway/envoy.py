@@ -23,7 +23,7 @@ from modelyard.gateway.config.resources.access_log import FLUSH_MS
 from modelyard.gateway.config.resources.bootstrap import bootstrap
 from modelyard.gateway.stats import Admin
 from modelyard.processes import ProcessIdentity
-from modelyard.settings import Settings
+from modelyard.settings import GatewaySettings, HomeLayout
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +35,9 @@ _TERM_S = 3.0
 _LOG_LINES = 8
 
 
-def record_path(settings: Settings) -> Path:
+def record_path(layout: HomeLayout) -> Path:
     """Where the running Envoy's pid and start time are written."""
-    return settings.run_dir / "gateway.json"
+    return layout.run_dir / "gateway.json"
 
 
 def find_binary() -> str:
@@ -79,13 +79,14 @@ def require_free_port(host: str, port: int) -> None:
 class EnvoyProcess:
     """Keeps one Envoy running: ``start``, then ``release`` (it goes on) or ``end``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GatewaySettings, layout: HomeLayout) -> None:
         self._settings = settings
+        self._layout = layout
         self._process: ProcessIdentity | None = None
         self._forget: Callable[[], None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._died = asyncio.Event()
-        self.admin = Admin(settings.gateway_admin_socket)
+        self.admin = Admin(layout.gateway_admin_socket)
         self.restarts = 0
 
     @property
@@ -99,7 +100,7 @@ class EnvoyProcess:
 
         Raises ``Unavailable`` when the public port is taken or Envoy cannot be started.
         """
-        self._process = processes.read_record(record_path(self._settings))
+        self._process = processes.read_record(record_path(self._layout))
         adopted = self._process is not None
         if self._process is None:
             require_free_port(self._settings.host, self._settings.port)
@@ -152,7 +153,7 @@ class EnvoyProcess:
         Also ends an Envoy that another process started, and one that does not answer any more.
         """
         await self.release()
-        process = self._process or processes.read_record(record_path(self._settings))
+        process = self._process or processes.read_record(record_path(self._layout))
         if process is not None:
             await self.drain(drain_s)
             processes.send(process, signal.SIGTERM)
@@ -161,8 +162,8 @@ class EnvoyProcess:
                 await processes.wait_gone(process, _TERM_S)
             processes.reap(process.pid)
         self._process = None
-        record_path(self._settings).unlink(missing_ok=True)
-        self._settings.gateway_admin_socket.unlink(missing_ok=True)
+        record_path(self._layout).unlink(missing_ok=True)
+        self._layout.gateway_admin_socket.unlink(missing_ok=True)
 
     def log_tail(self) -> str:
         """The last lines of Envoy's log."""
@@ -174,14 +175,14 @@ class EnvoyProcess:
 
     @property
     def _log(self) -> Path:
-        return self._settings.logs_dir / "gateway.log"
+        return self._layout.logs_dir / "gateway.log"
 
     def _launch(self) -> None:
-        settings = self._settings
-        config = settings.run_dir / "gateway-bootstrap.json"
-        processes.write_private(config, json.dumps(bootstrap(settings)).encode())
-        settings.gateway_admin_socket.unlink(missing_ok=True)
-        workers = settings.gateway_workers or len(os.sched_getaffinity(0))
+        layout = self._layout
+        config = layout.run_dir / "gateway-bootstrap.json"
+        processes.write_private(config, json.dumps(bootstrap(layout)).encode())
+        layout.gateway_admin_socket.unlink(missing_ok=True)
+        workers = self._settings.gateway_workers or len(os.sched_getaffinity(0))
         argv = [find_binary(), "-c", str(config), "--log-level", "warn"]
         argv += ["--concurrency", str(workers), "--disable-hot-restart", "--drain-time-s", "5"]
         argv += ["--file-flush-interval-msec", str(FLUSH_MS)]
@@ -190,12 +191,12 @@ class EnvoyProcess:
                 argv,
                 # Nothing of our own environment: Envoy needs none of it.
                 env={"PATH": os.environ.get("PATH", os.defpath)},
-                cwd=settings.run_dir,
+                cwd=layout.run_dir,
                 log=self._log,
             )
         except OSError as error:
             raise Unavailable(f"The gateway cannot be started: {error}") from error
-        processes.write_record(record_path(settings), self._process)
+        processes.write_record(record_path(layout), self._process)
         log.info("gateway started", pid=self._process.pid)
 
     def _watch(self) -> None:

@@ -25,7 +25,7 @@ from modelyard.gateway.xds.cache import Cache, RefusedError
 from modelyard.gateway.xds.resources import Key, Kind, Resource
 from modelyard.gateway.xds.server import XdsServer
 from modelyard.gateway.xds.stream import Sent
-from modelyard.settings import Settings
+from modelyard.settings import GatewaySettings, HomeLayout, PredictionSettings
 from modelyard.steps import Step, reached
 
 _ACK_S = 10.0
@@ -48,14 +48,20 @@ class EnvoyGateway:
     (Envoy goes on without us) or ``shutdown`` (Envoy ends, too).
     """
 
-    def __init__(self, settings: Settings, jwks: Mapping[str, object]) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        predictions: PredictionSettings,
+        layout: HomeLayout,
+        jwks: Mapping[str, object],
+    ) -> None:
+        self._predictions = predictions
         self._cache = Cache()
         self._xds = XdsServer(
-            self._cache, settings.xds_socket, settings.prediction_timeout + LINGER_S
+            self._cache, layout.xds_socket, predictions.prediction_timeout + LINGER_S
         )
-        self._envoy = EnvoyProcess(settings)
-        self.requests = RequestLog(settings.request_log, settings.request_log_mb, self._envoy.admin)
+        self._envoy = EnvoyProcess(settings, layout)
+        self.requests = RequestLog(layout.request_log, settings.request_log_mb, self._envoy.admin)
         self._snapshots: dict[str, Snapshot] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._retirement = Retirement(self._cache, self._clusters)
@@ -63,7 +69,7 @@ class EnvoyGateway:
             [
                 *control_plane_snapshot(),
                 authentication(jwks),
-                public_listener(settings),
+                public_listener(settings, predictions, layout),
             ]
         )
 
@@ -191,10 +197,10 @@ class EnvoyGateway:
                     await asyncio.sleep(_SETTLE_S)
             finally:
                 self._cache.apply(remove=[routes])
-                self._retirement.schedule(service_id, self._settings.prediction_timeout)
+                self._retirement.schedule(service_id, self._predictions.prediction_timeout)
 
     def _snapshot(self, traffic: ServiceTraffic) -> Snapshot:
-        snapshot = service_snapshot(traffic, retry_resets=self._settings.retry_resets)
+        snapshot = service_snapshot(traffic, retry_resets=self._predictions.retry_resets)
         require_consistent(snapshot)
         return snapshot
 

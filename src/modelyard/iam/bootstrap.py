@@ -16,7 +16,7 @@ from modelyard.clock import Clock
 from modelyard.domain.roles import ADMIN
 from modelyard.iam.passwords import hash_password, verify_password
 from modelyard.processes import write_private
-from modelyard.settings import Settings
+from modelyard.settings import IamSettings
 from modelyard.steps import Step
 from modelyard.store import identities
 from modelyard.store.database import Database
@@ -51,13 +51,17 @@ class _Administrator:
     key: AccessKey
 
 
-async def ensure_admin(database: Database, settings: Settings, clock: Clock) -> Credentials:
-    """Make the administrator when there is none; keep the file true. Idempotent.
+async def ensure_admin(
+    database: Database, settings: IamSettings, address: str, credentials_file: Path, clock: Clock
+) -> Credentials:
+    """Make the administrator when there is none, and write ``credentials_file``. Idempotent.
+
+    ``address``: the platform's URL for this machine.
 
     ``settings.admin_password`` overrides the stored password on every start. When the file was
     deleted the password is not known to anyone any more, so a new one is made and written.
     """
-    before = _read(settings.credentials_file)
+    before = _read(credentials_file)
     chosen = settings.admin_password.get_secret_value() if settings.admin_password else None
     password = chosen or (before or {}).get("password") or _new_password()
     async with database.read() as session:
@@ -65,9 +69,9 @@ async def ensure_admin(database: Database, settings: Settings, clock: Clock) -> 
     unchanged = stored is not None and await verify_password(stored, password)
     new_hash = None if unchanged else await hash_password(password)
     async with database.write(Step.ADMIN) as session:
-        admin = await _ensure_rows(session, settings, clock, new_hash)
+        admin = await _ensure_rows(session, settings.region, clock, new_hash)
     credentials = Credentials(
-        auth_url=f"{settings.address}/v3",
+        auth_url=f"{address}/v3",
         region=settings.region,
         domain_name=DOMAIN_NAME,
         user_name=admin.user.name,
@@ -78,16 +82,14 @@ async def ensure_admin(database: Database, settings: Settings, clock: Clock) -> 
         secret_key=admin.key.secret_key,
     )
     if before != asdict(credentials):
-        write_private(
-            settings.credentials_file, (json.dumps(asdict(credentials), indent=2) + "\n").encode()
-        )
+        write_private(credentials_file, (json.dumps(asdict(credentials), indent=2) + "\n").encode())
     if stored is not None and not unchanged:
         log.warning(
             "administrator password changed",
             cause="MODELYARD_ADMIN_PASSWORD"
             if chosen
             else "credentials.json was missing or edited",
-            where=str(settings.credentials_file),
+            where=str(credentials_file),
         )
     return credentials
 
@@ -101,7 +103,7 @@ async def _stored_hash(session: AsyncSession) -> str | None:
 
 
 async def _ensure_rows(
-    session: AsyncSession, settings: Settings, clock: Clock, new_hash: str | None
+    session: AsyncSession, region: str, clock: Clock, new_hash: str | None
 ) -> _Administrator:
     now = clock.now_ms()
     domain = await identities.find_domain(session, name=DOMAIN_NAME)
@@ -122,7 +124,7 @@ async def _ensure_rows(
         await session.flush()
     elif new_hash is not None:
         user.password_hash = new_hash
-    project = await _ensure_project(session, domain, settings.region, clock)
+    project = await _ensure_project(session, domain, region, clock)
     await identities.grant(session, user.id, ADMIN, scope_type="domain", scope_id=domain.id)
     await identities.grant(session, user.id, ADMIN, scope_type="project", scope_id=project.id)
     return _Administrator(user, project, await _ensure_key(session, user, clock))

@@ -11,7 +11,7 @@ from modelyard.runtime.containers.engine import ContainerEngine
 from modelyard.runtime.limits.instance_limits import Limits
 from modelyard.runtime.local.local_runtime import LocalRuntime
 from modelyard.runtime.local.zygotes import WarmStarts
-from modelyard.settings import Settings
+from modelyard.settings import HomeLayout, RuntimeSettings
 
 
 class CompositeRuntime:
@@ -62,21 +62,24 @@ class CompositeRuntime:
 
 
 def open_runtime(
-    settings: Settings,
+    settings: RuntimeSettings,
+    layout: HomeLayout,
     engine: ContainerEngine | None = None,
     limits: Limits | None = None,
     warm: WarmStarts | None = None,
 ) -> CompositeRuntime:
-    """The runtime of a home. All but ``settings`` are the control plane's; without them, it only
-    looks and ends.
+    """Open the runtime of a home.
+
+    All but ``settings`` and ``layout`` belong to the control plane; without them, the runtime can
+    only look at instances and end them.
     """
-    node = settings.node_file.read_text() if settings.node_file.exists() else ""
+    node = layout.node_file.read_text() if layout.node_file.exists() else ""
     containers = ContainerRuntime(
         engine or ContainerEngine(settings.container_host),
-        settings.containers_dir,
-        settings.logs_dir,
+        layout.containers_dir,
+        layout.logs_dir,
         node=node,
         active=engine is not None,
     )
-    local = LocalRuntime(settings.instances_dir, settings.logs_dir, limits=limits, warm=warm)
+    local = LocalRuntime(layout.instances_dir, layout.logs_dir, limits=limits, warm=warm)
     return CompositeRuntime(local, containers)

@@ -53,10 +53,10 @@ def credentials(**changes: str) -> Credentials:
 def test_flag_beats_environment_beats_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert started_settings(tmp_path).port == 8700
+    assert started_settings(tmp_path).gateway.port == 8700
     monkeypatch.setenv("MODELYARD_PORT", "9001")
-    assert started_settings(tmp_path).port == 9001
-    assert started_settings(tmp_path, port=9002).port == 9002
+    assert started_settings(tmp_path).gateway.port == 9001
+    assert started_settings(tmp_path, port=9002).gateway.port == 9002
     assert started_settings(tmp_path, port=9002).home == tmp_path
 
 
@@ -64,12 +64,12 @@ def test_a_started_home_remembers_its_settings_until_down(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first = checked_settings({"home": tmp_path, "port": 9003, "object_store": "here"})
-    first.prepare_home()
+    first.layout.prepare_home()
     write_wanted(first, LifecycleTarget.of(first))
-    assert started_settings(tmp_path).port == 9003
+    assert started_settings(tmp_path).gateway.port == 9003
     assert started_settings(tmp_path).objects == str(Path("here").absolute())
     monkeypatch.setenv("MODELYARD_PORT", "9004")
-    assert started_settings(tmp_path).port == 9004
+    assert started_settings(tmp_path).gateway.port == 9004
     forget_wanted(first)
     assert read_wanted(first) is None
     assert as_started({"home": tmp_path}, first) == {"home": tmp_path}
@@ -101,7 +101,7 @@ def test_a_bad_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch
 
 def test_only_one_up_at_a_time(tmp_path: Path) -> None:
     settings = checked_settings({"home": tmp_path})
-    settings.prepare_home()
+    settings.layout.prepare_home()
     with exclusive(settings), pytest.raises(CliError, match="Another"):  # noqa: SIM117
         with exclusive(settings, timeout_s=0.1):
             pass
@@ -143,12 +143,12 @@ def test_every_setting_but_secrets_reaches_a_restarted_control_plane(
     monkeypatch.setenv("MODELYARD_REGION", "eu")
     monkeypatch.setenv("MODELYARD_ADMIN_PASSWORD", "secret")
     first = checked_settings({"home": tmp_path})
-    first.prepare_home()
+    first.layout.prepare_home()
     write_wanted(first, LifecycleTarget.of(first))
     monkeypatch.delenv("MODELYARD_REGION")
     assert "secret" not in (tmp_path / "run" / "up.json").read_text()
     again = checked_settings(as_started({"home": tmp_path}, first))
-    assert again.region == "eu"
+    assert again.iam.region == "eu"
     assert LifecycleTarget.of(again).difference(LifecycleTarget.of(first)) == ""
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from modelyard.cli.lifecycle.status import PlatformStatus
 from modelyard.runtime.limits.cgroups import Kind
 from modelyard.runtime.limits.instance_limits import RECORD, InForce, read_in_force
-from modelyard.settings import Settings
+from modelyard.settings import RuntimeSettings
 
 
 def test_one_line_says_what_is_in_force() -> None:
@@ -38,8 +38,8 @@ def test_status_has_them_with_their_warnings() -> None:
 
 
 def test_user_ids_are_a_range_or_none() -> None:
-    assert Settings(instance_uids="70000-70009").uid_range == range(70_000, 70_010)
-    assert Settings(instance_uids="").uid_range == range(0)
+    assert RuntimeSettings(instance_uids="70000-70009").uid_range == range(70_000, 70_010)
+    assert RuntimeSettings(instance_uids="").uid_range == range(0)
     for wrong in ("0-5", "9-3", "60000", "a-b", "-5"):
         with pytest.raises(ValidationError, match="FIRST-LAST"):
-            Settings(instance_uids=wrong)
+            RuntimeSettings(instance_uids=wrong)

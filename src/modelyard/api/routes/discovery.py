@@ -27,7 +27,7 @@ def _version(id_: str, href: str, status: str) -> Document:
 @router.get("/")
 def versions(context: ContextDep) -> Document:
     """What is spoken here; also how one sees that the platform answers."""
-    address = context.settings.public_address
+    address = context.settings.gateway.public_address
     return {"versions": {"values": [_version("v3.14", f"{address}/v3/", "stable")]}}
 
 
@@ -35,12 +35,14 @@ def versions(context: ContextDep) -> Document:
 @router.get("/v3/", include_in_schema=False)
 def identity_version(context: ContextDep) -> Document:
     """The identity API's version document."""
-    return {"version": _version("v3.14", f"{context.settings.public_address}/v3/", "stable")}
+    return {
+        "version": _version("v3.14", f"{context.settings.gateway.public_address}/v3/", "stable")
+    }
 
 
 def _service_version(context: ContextDep, version: str, project_id: str | None) -> Document:
     tail = f"/{project_id}" if project_id else ""
-    url = f"{context.settings.public_address}/{version}{tail}"
+    url = f"{context.settings.gateway.public_address}/{version}{tail}"
     return {"version": _version(version, url, "CURRENT")}
 
 

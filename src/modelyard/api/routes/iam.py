@@ -88,8 +88,10 @@ def show_catalog(context: ContextDep, claims: ClaimsDep) -> Document:
     """The service catalogue of the caller's token."""
     settings = context.settings
     return {
-        "catalog": catalogue(settings.public_address, settings.region, claims.project_id),
-        "links": {"self": f"{settings.public_address}/v3/auth/catalog"},
+        "catalog": catalogue(
+            settings.gateway.public_address, settings.iam.region, claims.project_id
+        ),
+        "links": {"self": f"{settings.gateway.public_address}/v3/auth/catalog"},
     }
 
 
@@ -140,7 +142,7 @@ async def show_project(project_id: str, context: ContextDep, claims: ClaimsDep) 
                 session, claims.user_id, scope_type="project", scope_id=found.id
             ) or await identities.administers(session, claims.user_id, found.domain_id)
             if allowed:
-                return {"project": project_document(found, context.settings.public_address)}
+                return {"project": project_document(found, context.settings.gateway.public_address)}
     raise NotFound("There is no such project.")
 
 
@@ -159,13 +161,13 @@ def _token_body(context: Context, claims: Claims, method: str, request: Request)
     entries = (
         []
         if "nocatalog" in request.query_params
-        else catalogue(settings.public_address, settings.region, claims.project_id)
+        else catalogue(settings.gateway.public_address, settings.iam.region, claims.project_id)
     )
     return token_document(claims, [method], [dict(entry) for entry in entries])
 
 
 def _projects(context: Context, projects: Sequence[Project], path: str) -> Document:
-    address = context.settings.public_address
+    address = context.settings.gateway.public_address
     return {
         "projects": [project_document(project, address) for project in projects],
         "links": {"self": f"{address}{path}", "next": None, "previous": None},

@@ -79,7 +79,7 @@ async def create_project(
             created_at=context.clock.now_ms(),
         )
         await _insert(session, project)
-    return {"project": project_document(project, context.settings.public_address)}
+    return {"project": project_document(project, context.settings.gateway.public_address)}
 
 
 @router.get("/v3/users")
@@ -88,7 +88,7 @@ async def list_users(context: ContextDep, claims: ClaimsDep, name: str | None = 
     async with context.database.read() as session:
         domain_id = await require_admin(session, claims, None)
         found = await identities.users_of_domain(session, domain_id, name)
-    address = context.settings.public_address
+    address = context.settings.gateway.public_address
     return {
         "users": [user_document(user, address) for user in found],
         "links": {"self": f"{address}/v3/users", "next": None, "previous": None},
@@ -114,7 +114,7 @@ async def create_user(body: NewUserRequest, context: ContextDep, claims: ClaimsD
             created_at=context.clock.now_ms(),
         )
         await _insert(session, user)
-    return {"user": user_document(user, context.settings.public_address)}
+    return {"user": user_document(user, context.settings.gateway.public_address)}
 
 
 @router.get("/v3/users/{user_id}")
@@ -127,7 +127,7 @@ async def show_user(user_id: str, context: ContextDep, claims: ClaimsDep) -> Doc
             user = await require_user(session, claims, user_id)
     if user is None:
         raise NotFound("There is no such user.")
-    return {"user": user_document(user, context.settings.public_address)}
+    return {"user": user_document(user, context.settings.gateway.public_address)}
 
 
 @router.get("/v3/domains/{domain_id}")
@@ -239,7 +239,11 @@ def _domain(domain: Domain) -> Document:
 
 
 def _links(context: Context, kind: str) -> Document:
-    return {"self": f"{context.settings.public_address}/v3/{kind}", "next": None, "previous": None}
+    return {
+        "self": f"{context.settings.gateway.public_address}/v3/{kind}",
+        "next": None,
+        "previous": None,
+    }
 
 
 @router.post("/v3/signing-keys", status_code=201)

@@ -160,7 +160,7 @@ async def show_model(
         model = await store.find_model(session, claims.project_id or "", model_id)
     if model is None:
         raise _not_found(model_id)
-    folder = context.settings.environments_dir
+    folder = context.settings.layout.environments_dir
     own = (
         await asyncio.to_thread(read_environment, folder, model.environment)
         if model.environment

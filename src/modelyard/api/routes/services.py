@@ -109,7 +109,7 @@ async def show_service(
         details = await load_details(session, service)
         tags = await tags_of(session, service_id)
     response.headers["ETag"] = etag(service.generation)
-    body = wire.service_details(details, claims, context.settings.public_address)
+    body = wire.service_details(details, claims, context.settings.gateway.public_address)
     return body | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
 
 

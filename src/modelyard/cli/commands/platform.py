@@ -73,20 +73,20 @@ def up(
         except KeyboardInterrupt:
             ours = True
     if ours:
-        _stop(settings, settings.drain_grace)
+        _stop(settings, settings.rollout.drain_grace)
     else:
         note("Modelyard was taken down by another command.")
 
 
 def _start(settings: Settings, home: Path | None, timeout: float) -> Started:
-    with progress(f"starting Modelyard at {settings.address}") as shown:
+    with progress(f"starting Modelyard at {settings.gateway.address}") as shown:
         started = start_detached(settings, shown.update, timeout)
     say("Modelyard is up." if started.started else "Modelyard is already up.")
     show_facts(
         {
-            "address": settings.address,
-            "credentials": str(settings.credentials_file),
-            "logs": str(settings.logs_dir),
+            "address": settings.gateway.address,
+            "credentials": str(settings.layout.credentials_file),
+            "logs": str(settings.layout.logs_dir),
             "try": _next_command(home),
         }
     )
@@ -131,7 +131,7 @@ def down(
 ) -> None:
     """Stop the platform: control plane, gateway and every instance."""
     settings = started_settings(home)
-    _stop(settings, settings.drain_grace if grace is None else grace)
+    _stop(settings, settings.rollout.drain_grace if grace is None else grace)
 
 
 def _stop(settings: Settings, grace: float) -> None:

@@ -65,7 +65,7 @@ def surroundings(
     except (DependenciesFailed, InvalidRequest) as error:
         return _none(error.message)
     except OSError as error:
-        where = error.filename or settings.environments_dir
+        where = error.filename or settings.layout.environments_dir
         return _none(f"no environment can be built in {where}: {error.strerror or error}")
 
 
@@ -78,9 +78,9 @@ def _built(
     wanted: RequirementSet, package: Path, settings: Settings, tell: Callable[[str], None]
 ) -> Surroundings:
     """Raises ``DependenciesFailed``, ``OSError``."""
-    for folder in (settings.home, settings.environments_dir):
+    for folder in (settings.home, settings.layout.environments_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    environments = Environments(settings, SystemClock())
+    environments = Environments(settings.packages, settings.layout, SystemClock())
     digest = environments.digest(wanted)
 
     async def progress(text: str) -> None:
@@ -95,7 +95,7 @@ def _built(
     begun = time.monotonic()
     environment, reused = asyncio.run(obtain())
     return Surroundings(
-        settings.environment_python(digest),
+        settings.layout.environment_python(digest),
         tuple(_difference(one.document()) for one in environment.findings),
         environment,
         time.monotonic() - begun,

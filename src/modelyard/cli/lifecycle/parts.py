@@ -25,15 +25,15 @@ class Parts:
 
 
 def control_plane_record(settings: Settings) -> Path:
-    return settings.run_dir / "control-plane.json"
+    return settings.layout.run_dir / "control-plane.json"
 
 
 def gateway_record(settings: Settings) -> Path:
-    return settings.run_dir / "gateway.json"
+    return settings.layout.run_dir / "gateway.json"
 
 
 def control_plane_log(settings: Settings) -> Path:
-    return settings.logs_dir / "control-plane.log"
+    return settings.layout.logs_dir / "control-plane.log"
 
 
 def find_parts(settings: Settings) -> Parts:
@@ -44,7 +44,7 @@ def find_parts(settings: Settings) -> Parts:
 def answers(settings: Settings) -> bool:
     """Whether the control plane answers through the public address."""
     # Asked many times while a busy machine starts: as light as can be.
-    url = urlsplit(settings.address)
+    url = urlsplit(settings.gateway.address)
     connection = HTTPConnection(url.hostname or "", url.port, timeout=_ANSWER_TIMEOUT_S)
     try:
         connection.request("GET", "/")
@@ -57,25 +57,26 @@ def answers(settings: Settings) -> bool:
 
 def port_is_free(settings: Settings) -> bool:
     """Whether the public port can be bound; True also when the address cannot be judged here."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host, port = settings.gateway.host, settings.gateway.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except PermissionError as error:
             raise CliError(
-                f"Port {settings.port} on {settings.host} may not be opened: {error.strerror}.",
+                f"Port {port} on {host} may not be opened: {error.strerror}.",
                 "Choose a port above 1023 with --port or MODELYARD_PORT.",
             ) from error
         except socket.gaierror as error:
             raise CliError(
-                f"The host {settings.host!r} is not an address of this machine: {error.strerror}.",
+                f"The host {host!r} is not an address of this machine: {error.strerror}.",
                 "Give one with --host or MODELYARD_HOST, for example 127.0.0.1.",
             ) from error
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise CliError(
-                    f"{settings.host} is not an address of this machine.",
+                    f"{host} is not an address of this machine.",
                     "Give one with --host or MODELYARD_HOST, for example 127.0.0.1.",
                 ) from error
             return False

@@ -59,7 +59,7 @@ def bring_up(settings: Settings, say: Say, timeout_s: float) -> Started:
     the port is taken or the platform runs with other settings.
     """
     try:
-        settings.prepare_home()
+        settings.layout.prepare_home()
     except OSError as error:
         raise CliError(
             f"The home {settings.home} cannot be used: {error}.",
@@ -135,7 +135,7 @@ def _refuse_other_settings(settings: Settings, parts: Parts, wanted: LifecycleTa
 def _refuse_taken_port(settings: Settings) -> None:
     if not port_is_free(settings):
         raise CliError(
-            f"Port {settings.port} on {settings.host} is taken by another program.",
+            f"Port {settings.gateway.port} on {settings.gateway.host} is taken by another program.",
             "Stop that program, or choose a port with --port or MODELYARD_PORT.",
         )
 
@@ -164,10 +164,11 @@ def _wait_for_answer(
         elif answers(settings):
             return
         else:
-            say(f"waiting for an answer at {settings.address}")
+            say(f"waiting for an answer at {settings.gateway.address}")
         if time.monotonic() >= deadline:
             raise StartFailed(
-                f"The platform does not answer at {settings.address} after {timeout_s:.0f} s.",
+                f"The platform does not answer at {settings.gateway.address} "
+                f"after {timeout_s:.0f} s.",
                 _last_words(log, log_starts_at),
             )
         time.sleep(_POLL_S)

@@ -65,19 +65,19 @@ def look(settings: Settings) -> PlatformStatus:
     parts = find_parts(settings)
     up = parts.control_plane is not None and parts.gateway is not None
     return PlatformStatus(
-        address=settings.address,
+        address=settings.gateway.address,
         control_plane=parts.control_plane,
         gateway=parts.gateway,
         answers=up and answers(settings),
         instances=tuple(asyncio.run(_instances(settings))),
-        limits=read_in_force(settings.run_dir),
+        limits=read_in_force(settings.layout.run_dir),
     )
 
 
 async def _instances(settings: Settings) -> list[InstanceReport]:
-    if not settings.instances_dir.is_dir():
+    if not settings.layout.instances_dir.is_dir():
         return []
-    runtime = open_runtime(settings)
+    runtime = open_runtime(settings.runtime, settings.layout)
     try:
         reports = await runtime.list()
     finally:

@@ -28,7 +28,7 @@ def take_down(settings: Settings, say: Say, grace_s: float) -> bool:
     Each is asked first and killed after ``grace_s`` seconds. Raises ``CliError`` when another
     ``up`` or ``down`` holds the home.
     """
-    if not settings.run_dir.is_dir():
+    if not settings.layout.run_dir.is_dir():
         return False
     with exclusive(settings):
         # From here on no watcher starts the control plane again.
@@ -51,7 +51,7 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
         say(f"stopping the gateway (pid {gateway.pid})")
         await _drain_gateway(settings, grace_s)
     # While their instances still answer, so that little has to be computed again.
-    drivers = await end_drivers(settings.runs_dir, grace_s)
+    drivers = await end_drivers(settings.layout.runs_dir, grace_s)
     if drivers:
         say(f"stopped {drivers} batch run{'s' * (drivers != 1)}: the next up goes on with them")
     # Before the gateway ends, so that those who have a WebSocket hear of it.
@@ -59,9 +59,9 @@ async def _end_all(settings: Settings, say: Say, grace_s: float) -> bool:
     if gateway is not None:
         await _end_gateway(settings)
     gateway_record(settings).unlink(missing_ok=True)
-    await end_zygotes(settings.sockets_dir)
-    take_away(settings.run_dir)
-    settings.forget_sockets()
+    await end_zygotes(settings.layout.sockets_dir)
+    take_away(settings.layout.run_dir)
+    settings.layout.forget_sockets()
     return ran or stopped > 0 or drivers > 0
 
 
@@ -78,17 +78,17 @@ async def _drain_gateway(settings: Settings, grace_s: float) -> None:
     # Imported here: Envoy's messages take long to load, and every command would wait for them.
     from modelyard.gateway.envoy import EnvoyProcess
 
-    await EnvoyProcess(settings).drain(grace_s)
+    await EnvoyProcess(settings.gateway, settings.layout).drain(grace_s)
 
 
 async def _end_gateway(settings: Settings) -> None:
     from modelyard.gateway.envoy import EnvoyProcess
 
-    await EnvoyProcess(settings).end(0)
+    await EnvoyProcess(settings.gateway, settings.layout).end(0)
 
 
 async def _end_instances(settings: Settings, say: Say, grace_s: float) -> int:
-    runtime = open_runtime(settings)
+    runtime = open_runtime(settings.runtime, settings.layout)
     try:
         reports = await runtime.list()
         if reports:

@@ -37,7 +37,7 @@ class LifecycleTarget:
 
     @staticmethod
     def of(settings: Settings) -> LifecycleTarget:
-        names = dict.fromkeys((*_ALWAYS, *sorted(settings.model_fields_set)))
+        names = dict.fromkeys((*_ALWAYS, *sorted(settings.given)))
         values = {name: settings.as_text(name) for name in names if name not in _NEVER}
         store = values["object_store"]
         if store and "://" not in store:
@@ -65,7 +65,7 @@ class LifecycleTarget:
 
 
 def wanted_file(settings: Settings) -> Path:
-    return settings.run_dir / "up.json"
+    return settings.layout.run_dir / "up.json"
 
 
 def read_wanted(settings: Settings) -> LifecycleTarget | None:
@@ -103,7 +103,7 @@ def exclusive(settings: Settings, timeout_s: float = 120.0) -> Iterator[None]:
 
     Raises ``CliError`` when another one holds the lock for longer than ``timeout_s``.
     """
-    path = settings.run_dir / "up.lock"
+    path = settings.layout.run_dir / "up.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(descriptor, path, timeout_s)

@@ -78,7 +78,7 @@ class Trial:
         """All of it. Raises ``CliError`` when the platform fails other than by losing something."""
         with self._models() as models, self._service(models[0]) as service_id:
             path = f"/services/{service_id}"
-            means = Means(models, min(2, self.settings.max_instances_per_version))
+            means = Means(models, min(2, self.settings.capacity.max_instances_per_version))
             with self._load(service_id) as load:
                 self._wait_for(lambda: load.counts.ok > 0, "The first prediction")
                 wanted = self._storm(path, load, means)
@@ -154,7 +154,7 @@ class Trial:
             BODY,
             self.client.token(renew=True),
             rate=self.terms.rate,
-            timeout_s=self.settings.prediction_timeout + 10,
+            timeout_s=self.settings.predictions.prediction_timeout + 10,
         )
         with load:
             yield load

@@ -120,9 +120,9 @@ def run_spec(run: BatchRun, service: Service, config: VersionConfig, limits: Run
 def run_limits(settings: Settings) -> RunLimits:
     """Return what this platform allows every run."""
     return RunLimits(
-        file_limit=settings.batch_file_limit,
-        csv_limit=settings.batch_csv_limit,
-        request_timeout_s=settings.prediction_timeout,
-        attempts=settings.batch_attempts,
-        manifest_lines=settings.batch_manifest_lines,
+        file_limit=settings.batch.batch_file_limit,
+        csv_limit=settings.batch.batch_csv_limit,
+        request_timeout_s=settings.predictions.prediction_timeout,
+        attempts=settings.batch.batch_attempts,
+        manifest_lines=settings.batch.batch_manifest_lines,
     )

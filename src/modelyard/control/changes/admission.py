@@ -128,7 +128,7 @@ async def judge(
         raise refuse([whole.names(problem) for problem in problems])
     retries = asked.form is ChangeKind.RETRY
     retry_of = await run_to_retry(session, service, asked.body) if retries else ""
-    _judge_state(service, wish, asked.form, strict=settings.strict_same_status or retries)
+    _judge_state(service, wish, asked.form, strict=settings.api.strict_same_status or retries)
     if asked.form is ChangeKind.PROPERTY and await events.update_runs(session, service.id):
         raise StateForbids(
             "status: an update of the service is under way, and what is being scaled cannot be "

@@ -43,7 +43,7 @@ class _Change:
 
 def pools_of(settings: Settings) -> tuple[Pool, ...]:
     """The dedicated pools that the operator declared."""
-    return tuple(pool.pool() for pool in settings.pools)
+    return tuple(pool.pool() for pool in settings.capacity.pools)
 
 
 async def check_capacity(
@@ -107,7 +107,9 @@ async def free(session: AsyncSession, settings: Settings) -> dict[PoolRef, Limit
 
 
 def _limits(settings: Settings) -> PoolLimits:
-    shared = Limits(settings.shared_cpu or None, settings.shared_memory_mb or None)
+    shared = Limits(
+        settings.capacity.shared_cpu or None, settings.capacity.shared_memory_mb or None
+    )
     limits: dict[PoolRef | None, Limits] = {None: shared}
     for pool in pools_of(settings):
         has = pool.capacity

@@ -35,11 +35,11 @@ async def gather_facts(
         models={model_id: _model(model) for model_id, model in models.items()},
         pools=pools_of(settings),
         present=_present(service),
-        checks=Checks(settings.checks_dir).names(),
-        counted=settings.request_log_mb > 0,
-        max_instances=settings.max_instances_per_version,
-        default_deploy_timeout_s=settings.deploy_timeout,
-        default_grace_s=int(settings.drain_grace),
+        checks=Checks(settings.layout.checks_dir).names(),
+        counted=settings.gateway.request_log_mb > 0,
+        max_instances=settings.capacity.max_instances_per_version,
+        default_deploy_timeout_s=settings.rollout.deploy_timeout,
+        default_grace_s=int(settings.rollout.drain_grace),
         batch=ObjectRules(),
     )
 

@@ -54,20 +54,24 @@ async def quota_problems(
     running = [versions for runs, versions in counted if runs]
     instances = sum(version.instance_count for versions in running for version in versions)
     return [
-        *_judge("services", len(counted), settings.max_services, "MAX_SERVICES", "3520"),
+        *_judge("services", len(counted), settings.capacity.max_services, "MAX_SERVICES", "3520"),
         *_judge(
             "running services",
             len(running),
-            settings.max_running_services,
+            settings.capacity.max_running_services,
             "MAX_RUNNING_SERVICES",
             "3521",
         ),
-        *_judge("instances", instances, settings.max_instances, "MAX_INSTANCES", "3522"),
+        *_judge("instances", instances, settings.capacity.max_instances, "MAX_INSTANCES", "3522"),
     ]
 
 
 def _limited(settings: Settings) -> bool:
-    return bool(settings.max_services or settings.max_running_services or settings.max_instances)
+    return bool(
+        settings.capacity.max_services
+        or settings.capacity.max_running_services
+        or settings.capacity.max_instances
+    )
 
 
 def _judge(what: str, found: int, limit: int, setting: str, code: str) -> Iterator[Problem]:

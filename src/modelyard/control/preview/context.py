@@ -64,8 +64,8 @@ async def look(
     state = await load_state(session, service, now)
     before = replace(
         state.desired,
-        probation_ms=int(settings.probation * 1000),
-        restart_budget=settings.restart_budget,
+        probation_ms=int(settings.rollout.probation * 1000),
+        restart_budget=settings.rollout.restart_budget,
     )
     number = await store.last_revision(session, service.id) + 1 if new else None
     after = desired_after(judged, before, number, now)

@@ -52,10 +52,10 @@ def instance_spec(
         envs=config.envs,
         cpu=resources.cpu,
         memory_mb=resources.memory_mb,
-        request_timeout_s=settings.prediction_timeout,
-        body_limit=settings.prediction_body_limit,
+        request_timeout_s=settings.predictions.prediction_timeout,
+        body_limit=settings.predictions.prediction_body_limit,
         drain_grace_s=float(config.grace_s),
-        python=settings.environment_python(model.environment),
+        python=settings.layout.environment_python(model.environment),
         image=model.image,
         container=container_order(model, config) if model.image else {},
     )

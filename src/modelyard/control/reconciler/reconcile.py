@@ -319,11 +319,11 @@ def _desired(state: ServiceState, settings: Settings, look: Look | None) -> Desi
     """What is wanted, under this platform's settings, and as the guard has just found."""
     refused = look is not None and look.decision is Decision.ROLL_BACK
     # Nothing carries traffic in a batch service: nobody could prove himself by it.
-    probation = 0.0 if state.service.infer_type == BATCH else settings.probation
+    probation = 0.0 if state.service.infer_type == BATCH else settings.rollout.probation
     return replace(
         state.desired,
         probation_ms=int(probation * 1000),
-        restart_budget=settings.restart_budget,
+        restart_budget=settings.rollout.restart_budget,
         rejected=look.reason if look and refused else state.desired.rejected,
     )
 

@@ -33,8 +33,8 @@ def traffic_of(
         serving=split is not None,
         versions=versions,
         policy=state.revisions[revision].policy,
-        timeout_s=settings.prediction_timeout + _INSTANCE_FIRST_S,
-        body_limit=settings.prediction_body_limit,
+        timeout_s=settings.predictions.prediction_timeout + _INSTANCE_FIRST_S,
+        body_limit=settings.predictions.prediction_body_limit,
         methods=_methods(state),
         websocket_idle_s=_websocket_idle_s(state, settings),
     )
@@ -79,4 +79,7 @@ def _websocket_idle_s(state: ServiceState, settings: Settings) -> float | None:
     """None: the service takes no WebSockets. Never shorter than a prediction, which is silent."""
     if not takes_websockets(state.service.additional_properties):
         return None
-    return max(settings.websocket_idle_timeout, settings.prediction_timeout + _BEYOND_PREDICTION_S)
+    return max(
+        settings.predictions.websocket_idle_timeout,
+        settings.predictions.prediction_timeout + _BEYOND_PREDICTION_S,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2  # noqa: F401  registers types for ParseDict
 from envoy.config.core.v3 import extension_pb2
@@ -30,7 +31,7 @@ from modelyard.gateway.config.routing.local_replies import local_replies
 from modelyard.gateway.config.routing.websockets import listener_upgrades
 from modelyard.gateway.xds.resources import Resource, resource
 from modelyard.iam.claims import ISSUER
-from modelyard.settings import Settings
+from modelyard.settings import GatewaySettings, HomeLayout, PredictionSettings
 
 _TYPES = "type.googleapis.com/envoy.extensions"
 _SMALLEST_SKEW_S = 1  # 0 would mean the default, a whole minute
@@ -87,13 +88,13 @@ def _scoped_routes() -> dict[str, object]:
     }
 
 
-def _filters(settings: Settings) -> list[dict[str, object]]:
+def _filters(log: Path | None, predictions: PredictionSettings) -> list[dict[str, object]]:
     router: dict[str, object] = {
         "@type": f"{_TYPES}.filters.http.router.v3.Router",
         "suppress_envoy_headers": True,
     }
-    if settings.request_log_mb:
-        router["upstream_log"] = [access_log.breaks(settings.request_log)]
+    if log is not None:
+        router["upstream_log"] = [access_log.breaks(log)]
     return [
         {
             "name": names.AUTHENTICATION,
@@ -106,15 +107,15 @@ def _filters(settings: Settings) -> list[dict[str, object]]:
             "name": names.BUFFER_FILTER,
             "typed_config": {
                 "@type": f"{_TYPES}.filters.http.buffer.v3.Buffer",
-                "max_request_bytes": settings.prediction_body_limit,
+                "max_request_bytes": predictions.prediction_body_limit,
             },
         },
         {"name": "envoy.filters.http.router", "typed_config": router},
     ]
 
 
-def _connection_manager(settings: Settings) -> dict[str, object]:
-    filters = _filters(settings)
+def _connection_manager(log: Path | None, predictions: PredictionSettings) -> dict[str, object]:
+    filters = _filters(log, predictions)
     return {
         "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": names.LISTENER,
@@ -122,9 +123,7 @@ def _connection_manager(settings: Settings) -> dict[str, object]:
         "early_header_mutation_extensions": [_scope_of_request()],
         "http_filters": filters,
         "upgrade_configs": listener_upgrades(filters),
-        "access_log": (
-            [access_log.predictions(settings.request_log)] if settings.request_log_mb else []
-        ),
+        "access_log": [access_log.predictions(log)] if log is not None else [],
         "local_reply_config": local_replies(),
         "server_name": "modelyard",
         "server_header_transformation": "OVERWRITE",
@@ -141,7 +140,7 @@ def _connection_manager(settings: Settings) -> dict[str, object]:
         "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD",
         "max_request_headers_kb": _HEADERS_KB,
         "request_headers_timeout": "30s",
-        "stream_idle_timeout": f"{max(300, settings.prediction_timeout + 60):g}s",
+        "stream_idle_timeout": f"{max(300, predictions.prediction_timeout + 60):g}s",
         "common_http_protocol_options": {
             "idle_timeout": "600s",
             "max_headers_count": 200,
@@ -151,8 +150,11 @@ def _connection_manager(settings: Settings) -> dict[str, object]:
     }
 
 
-def public_listener(settings: Settings) -> Resource:
-    """The one public address."""
+def public_listener(
+    settings: GatewaySettings, predictions: PredictionSettings, layout: HomeLayout
+) -> Resource:
+    """Describe the one public address."""
+    log = layout.request_log if settings.request_log_mb else None
     listener = ParseDict(
         {
             "name": names.LISTENER,
@@ -165,7 +167,7 @@ def public_listener(settings: Settings) -> Resource:
                     "filters": [
                         {
                             "name": "envoy.filters.network.http_connection_manager",
-                            "typed_config": _connection_manager(settings),
+                            "typed_config": _connection_manager(log, predictions),
                         }
                     ]
                 }

@@ -21,7 +21,7 @@ from uv import find_uv_bin
 
 from modelyard.errors import DependenciesFailed
 from modelyard.packages.environments.fallback_pins import told_reason
-from modelyard.settings import Settings
+from modelyard.settings import HomeLayout, PackageSettings
 
 _TETHER = Path(__file__).with_name("tether.py")
 _UNSOLVABLE = 1
@@ -70,14 +70,14 @@ def index_of(setting: str) -> Index:
 class Installer:
     """uv with the operator's settings; what it prints goes to ``log``, too."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: PackageSettings, layout: HomeLayout, log: Path) -> None:
         self._index = index_of(settings.package_index)
         self._sources = () if settings.source_builds else ("--only-binary", ":all:")
-        self._folder = settings.environments_dir
-        self._cache = settings.environments_cache_dir
+        self._folder = layout.environments_dir
+        self._cache = layout.environments_cache_dir
         self._log = log
         # Where a package's wheels lie while uv works is nobody's business.
-        place = re.escape(str(settings.environments_dir))
+        place = re.escape(str(layout.environments_dir))
         self._place = re.compile(rf"(?:file://)?{place}/[^/\s]+/wheels/")
 
     async def resolve(

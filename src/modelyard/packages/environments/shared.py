@@ -34,7 +34,7 @@ from modelyard.packages.environments.space import (
     too_large,
 )
 from modelyard.packages.environments.store import EnvironmentStore
-from modelyard.settings import Settings
+from modelyard.settings import HomeLayout, PackageSettings
 from modelyard.store.database import Database
 
 log = structlog.get_logger(__name__)
@@ -54,12 +54,19 @@ class _Build:
 class Environments:
     """The environments under ``environments_dir``; ``start`` before use."""
 
-    def __init__(self, settings: Settings, clock: Clock, database: Database | None = None) -> None:
+    def __init__(
+        self,
+        settings: PackageSettings,
+        layout: HomeLayout,
+        clock: Clock,
+        database: Database | None = None,
+    ) -> None:
         """Without the ``database`` none is ever removed: it tells which ones models refer to."""
         self._settings = settings
-        self._folder = settings.environments_dir
-        self._cache = settings.environments_cache_dir
-        self._shelf = EnvironmentStore(settings, clock, database)
+        self._layout = layout
+        self._folder = layout.environments_dir
+        self._cache = layout.environments_cache_dir
+        self._shelf = EnvironmentStore(settings, layout, clock, database)
         self._builds: dict[str, _Build] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -121,7 +128,7 @@ class Environments:
         limit = self._settings.environment_timeout
         try:
             await asyncio.to_thread(self._prepare, request, digest, model_dir, aside)
-            installer = Installer(self._settings, self._shelf.log(digest))
+            installer = Installer(self._settings, self._layout, self._shelf.log(digest))
             with self._shelf.held(digest):
                 async with self._turns, asyncio.timeout(limit):
                     before = await asyncio.to_thread(files_below, self._cache)

@@ -17,7 +17,7 @@ from modelyard.errors import DependenciesFailed
 from modelyard.packages.environments.installer import Installer, Unobtainable
 from modelyard.packages.environments.manifest import UNUSED, is_usable
 from modelyard.packages.environments.space import MB, Files, files_below, leaving, no_room, size
-from modelyard.settings import Settings
+from modelyard.settings import HomeLayout, PackageSettings
 from modelyard.steps import Step, reached
 from modelyard.store.database import Database
 from modelyard.store.models import environments_in_use
@@ -38,9 +38,16 @@ class EnvironmentStore:
     Without a database nothing is ever removed: it tells which environments models refer to.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, database: Database | None) -> None:
+    def __init__(
+        self,
+        settings: PackageSettings,
+        layout: HomeLayout,
+        clock: Clock,
+        database: Database | None,
+    ) -> None:
         self._settings = settings
-        self._folder = settings.environments_dir
+        self._layout = layout
+        self._folder = layout.environments_dir
         self._clock = clock
         self._database = database
         self._held: Counter[str] = Counter()
@@ -56,7 +63,7 @@ class EnvironmentStore:
 
     def log(self, name: str) -> Path:
         """Where uv's own words about one environment go."""
-        return self._settings.logs_dir / "environments" / f"{name}.log"
+        return self._layout.logs_dir / "environments" / f"{name}.log"
 
     def aside(self, digest: str) -> Path:
         """A new name for a folder that becomes the environment once it is whole."""
@@ -126,7 +133,7 @@ class EnvironmentStore:
         """Remove what uv has fetched, unless somebody else's uv is at work with it."""
         with contextlib.suppress(Unobtainable, DependenciesFailed, OSError, TimeoutError):
             async with asyncio.timeout(_CACHE_S):
-                await Installer(self._settings, self.log("cache")).forget_cache()
+                await Installer(self._settings, self._layout, self.log("cache")).forget_cache()
 
     @asynccontextmanager
     async def _clear(self) -> AsyncIterator[Unused]:
@@ -170,7 +177,7 @@ class EnvironmentStore:
     def _parts(self, newcomer: Path | None) -> dict[str, Files]:
         """What takes disk: each environment by its name, the rest under names that none has."""
         found = {folder.name: files_below(folder) for folder in self._environments()}
-        found[".cache"] = files_below(self._settings.environments_cache_dir)
+        found[".cache"] = files_below(self._layout.environments_cache_dir)
         if newcomer is not None:
             found[".new"] = files_below(newcomer)
         return found

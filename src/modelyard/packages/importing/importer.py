@@ -32,7 +32,6 @@ from modelyard.packages.environments.shared import Environments
 from modelyard.packages.importing.fetching import Fetcher, Order, Package
 from modelyard.packages.importing.image_import import NoEngine
 from modelyard.packages.importing.published import Overrides
-from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.database import Database
 from modelyard.store.models import (
@@ -59,7 +58,7 @@ class ModelImporter:
 
     def __init__(
         self,
-        settings: Settings,
+        packages_dir: Path,
         database: Database,
         clock: Clock,
         objects: Objects,
@@ -67,7 +66,7 @@ class ModelImporter:
         limits: Limits | None = None,
         images: Images | None = None,
     ) -> None:
-        self._folder = settings.packages_dir
+        self._folder = packages_dir
         self._database = database
         self._clock = clock
         self._environments = environments

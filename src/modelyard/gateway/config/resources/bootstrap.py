@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from modelyard.gateway.config.resources import names
 from modelyard.gateway.config.resources.clusters import packed, pipe_cluster, plain_http
-from modelyard.settings import Settings
+from modelyard.settings import HomeLayout
 
 _GRPC = {
     "api_type": "DELTA_GRPC",
@@ -56,19 +56,19 @@ _KEPT_STATS = [
 ]
 
 
-def bootstrap(settings: Settings) -> dict[str, Any]:
+def bootstrap(layout: HomeLayout) -> dict[str, Any]:
     """Envoy's start-up configuration, as JSON."""
     http2 = http.HttpProtocolOptions(
         explicit_http_config=http.HttpProtocolOptions.ExplicitHttpConfig(
             http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
         )
     )
-    xds = pipe_cluster(names.XDS_CLUSTER, str(settings.xds_socket), packed(http2))
-    api = pipe_cluster(names.CONTROL_PLANE, str(settings.api_socket), plain_http())
+    xds = pipe_cluster(names.XDS_CLUSTER, str(layout.xds_socket), packed(http2))
+    api = pipe_cluster(names.CONTROL_PLANE, str(layout.api_socket), plain_http())
     config: dict[str, Any] = {
         "node": {"id": "gateway", "cluster": "modelyard"},
         "admin": {
-            "address": {"pipe": {"path": str(settings.gateway_admin_socket), "mode": 0o600}},
+            "address": {"pipe": {"path": str(layout.gateway_admin_socket), "mode": 0o600}},
         },
         "dynamic_resources": {"ads_config": _GRPC, "cds_config": _ADS, "lds_config": _ADS},
         "static_resources": {

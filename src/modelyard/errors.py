@@ -14,6 +14,7 @@
     ├── PreconditionFailed 412  the resource is no longer what the caller takes it for
     ├── KeyReused          422  an Idempotency-Key that named another call before
     ├── InternalFailure    500  our fault; the cause is in the log
+    ├── NewerDatabase      500  the database was written by a newer build; refused at the start
     └── Unavailable        503  a part is not answering; try again
         └── GatewayTimeout      Envoy did not acknowledge in time
 
@@ -121,6 +122,11 @@ class KeyReused(ModelyardError):
 
 
 class InternalFailure(ModelyardError):
+    status = 500
+    code = "0010"
+
+
+class NewerDatabase(ModelyardError):
     status = 500
     code = "0010"
 

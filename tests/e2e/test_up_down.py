@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import httpx
 import pytest
 
 from modelyard.processes import alive
+from modelyard.settings import Settings
 from stack import Stack, processes_of
 
 
@@ -154,6 +157,21 @@ def test_a_control_plane_that_ends_early_shows_its_last_words(idle_stack: Stack)
     assert "control-plane.log" in refused.stderr
     assert "database" in refused.stderr
     assert idle_stack.wait_for(lambda: not processes_of(idle_stack.home), 5)
+
+
+def test_a_database_of_a_newer_build_is_refused_in_words(idle_stack: Stack) -> None:
+    idle_stack.home.mkdir(exist_ok=True)
+    path = Settings(home=idle_stack.home).database.partition("///")[2]
+    with contextlib.closing(sqlite3.connect(path)) as newer, newer:
+        newer.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        newer.execute("INSERT INTO alembic_version VALUES ('0999')")
+    refused = idle_stack.run("up", "--detach", check=False)
+    assert refused.returncode == 1
+    assert "schema revision 0999" in refused.stderr
+    assert "restore a backup" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    with contextlib.closing(sqlite3.connect(path)) as left:
+        assert left.execute("SELECT name FROM sqlite_master").fetchall() == [("alembic_version",)]
 
 
 def test_in_the_foreground_a_signal_stops_all(idle_stack: Stack) -> None:

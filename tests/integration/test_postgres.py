@@ -20,6 +20,7 @@ TESTS = Path(__file__).resolve().parent.parent
 _CHOSEN = (
     "test_conditions.py",
     "test_loop.py",
+    "test_migrations.py",
     "test_pools.py",
     "test_reports.py",
     "test_time_travel.py",

@@ -11,17 +11,18 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, synonym
 
 from modelyard.store.tables.base import JsonArray, JsonObject, Millis, Table
 
 
 class Service(Table):
-    """One service: what is wanted of it, what is true of it, and who may act on it now.
+    """One service: its desired state, its observed state, and the lease.
 
-    API calls write the wish (``wanted``, ``desired_revision``, ``wished_at``) and bump
-    ``generation``; the loop, holding the lease, writes what came of it (``status``,
-    ``serving_revision``, ``live_revision``…), and only while ``generation`` is the one it read.
+    API requests write the desired state (``desired_status``, ``desired_revision``,
+    ``desired_since``) and increment ``generation``; the reconciler, which holds the lease, writes
+    the outcome (``status``, ``serving_revision``, ``live_revision``…), and only while
+    ``generation`` is the one that it read.
 
     ``kept_revision`` stays loaded without traffic until ``kept_until``. ``rollout_step`` is the
     step of a guarded rollout that is in force since ``rollout_since`` (None: not yet begun), and
@@ -50,9 +51,11 @@ class Service(Table):
     schedule: Mapped[JsonObject | None]
     due_time: Mapped[int | None] = mapped_column(Millis)
 
-    wanted: Mapped[str] = mapped_column(String(16))
+    desired_status: Mapped[str] = mapped_column(String(16))
     desired_revision: Mapped[int]
-    wished_at: Mapped[int] = mapped_column(Millis)
+    desired_since: Mapped[int] = mapped_column(Millis)
+    wanted: Mapped[str] = synonym("desired_status")
+    wished_at: Mapped[int] = synonym("desired_since")
     given_up: Mapped[bool] = mapped_column(default=False)
     generation: Mapped[int] = mapped_column(default=1)
 

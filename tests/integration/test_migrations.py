@@ -35,7 +35,7 @@ AT = 1_800_000_001_000
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     settings = Settings(home=tmp_path)
-    settings.prepare_home()
+    settings.layout.prepare_home()
     database = Database(settings.database)
     yield database
     await database.close()

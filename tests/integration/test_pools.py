@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from modelyard.settings.capacity.pools import PoolSettings
 from services_api import PROJECT, ServicesApi, services_api
 from sqlalchemy import select, update
 
@@ -18,6 +17,7 @@ from modelyard.control.changes.capacity import peaks
 from modelyard.control.changes.create import create_service
 from modelyard.domain.service.pools import Generation, PoolRef
 from modelyard.domain.service.resources import Limits, Resources
+from modelyard.settings.pools import PoolSettings
 from modelyard.steps import Step
 from modelyard.store.service.services import NewRevision, get_revision
 from modelyard.store.tables.service import Service

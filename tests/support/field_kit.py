@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.settings.capacity.pools import PoolSettings
-
 from modelyard.domain.admission.requests import Facts, ModelFacts, Present
+from modelyard.settings.pools import PoolSettings
 
 Json = dict[str, Any]
 

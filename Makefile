@@ -1,6 +1,7 @@
 # make install: .venv with Modelyard, the examples' and the tools' packages
 # make run:     install, then `modelyard up` in the foreground
 # make mutation: install, then the mutation test of the planner
+# make openapi: rewrite openapi.json, the published contract of the API
 # make test:    install, what the tests need of the system, then checks and tests
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2
 
-.PHONY: install run test check format system clean mutation
+.PHONY: install run test check format system clean mutation openapi
 
 install: $(STAMP)
 
@@ -62,6 +63,10 @@ check: install
 
 test: system check
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+# A test compares the file with what the routes declare.
+openapi: install
+	$(BIN)/python -m modelyard.api > openapi.json
 
 # How many small changes of the planner's code its unit tests notice; some minutes.
 mutation: install

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from contract import Watch, watching
 from model_folders import write_package
 from podman_engine import images, podman  # noqa: F401  fixtures
 from stack import Stack
@@ -15,6 +16,19 @@ from stack import Stack
 # How long an example takes says how busy the machine is, and nothing of what it shows.
 settings.register_profile("modelyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("modelyard")
+
+
+@pytest.fixture(scope="session")
+def _watch() -> Iterator[Watch]:
+    yield from watching()
+
+
+@pytest.fixture(autouse=True)
+def answers_keep_the_contract(_watch: Watch) -> Iterator[None]:
+    """Every answer of the API that a test gets is one that the contract allows."""
+    _watch.found.clear()
+    yield
+    assert not _watch.found, "\n".join(_watch.found[:5])
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
-from modelyard.api.routes import discovery, iam, iam_admin, models
+from modelyard.api.routes import discovery, iam, models
 from modelyard.clock import SystemClock
 from modelyard.iam.bootstrap import Credentials, ensure_admin
 from modelyard.iam.keys import KeyRing
@@ -185,7 +185,7 @@ async def catalogue(
         parts = SimpleNamespace(
             settings=settings, database=database, clock=clock, tokens=tokens, importer=importer
         )
-        routers = [discovery.router, iam.router, iam_admin.router, models.router]
+        routers = [discovery.router, *iam.ROUTERS, *models.ROUTERS]
         app = create_app(cast("Context", parts), routers)
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(

@@ -14,7 +14,8 @@ import httpx
 from field_kit import MODELS, TWIN
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
-from modelyard.api.routes import resources, service_changes, services
+from modelyard.api.routes import resources
+from modelyard.api.routes.services import ROUTERS
 from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.iam.claims import Claims
 from modelyard.settings import Settings
@@ -84,7 +85,7 @@ async def services_api(home: Path, **settings: Any) -> AsyncIterator[ServicesApi
             wishes=ServiceChanges(chosen, database, clock),
             hint=lambda _service_id: None,
         )
-        routers = [resources.router, services.router, service_changes.router]
+        routers = [resources.router, *ROUTERS]
         transport = httpx.ASGITransport(app=create_app(cast("Context", parts), routers))
         headers = {"X-Auth-Token": "t"}
         base = chosen.gateway.address

@@ -516,7 +516,7 @@ async def test_delete(yard: Catalogue, me: Caller, monkeypatch: pytest.MonkeyPat
     async def uses(_session: object, model_id: str) -> list[str]:
         return used.get(model_id, [])
 
-    monkeypatch.setattr("modelyard.api.routes.models.uses_of_model", uses)
+    monkeypatch.setattr("modelyard.api.routes.models.delete.uses_of_model", uses)
     unknown = "00000000-0000-4000-8000-000000000000"
     response = await me.call("DELETE", me.url(f"/{o},{x},{unknown}"))
     answer = response.json()

@@ -1,4 +1,4 @@
-"""The application: routers, and the one place where errors become answers.
+"""The application: routers, the contract, and the one place where errors become answers.
 
 Envoy, its only client, gives every request and answer an ``X-Request-Id``.
 """
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from modelyard import __version__
 from modelyard.api.context import Context
+from modelyard.api.contract.pages import add_pages
 from modelyard.errors import ModelyardError
 
 log = structlog.get_logger(__name__)
@@ -82,12 +83,11 @@ async def _render_surprise(request: Request, error: Exception) -> JSONResponse:
 
 def create_app(context: Context, routers: Sequence[APIRouter]) -> FastAPI:
     """The control plane's HTTP surface over ``context``."""
-    app = FastAPI(
-        title="Modelyard", version=__version__, redirect_slashes=False, openapi_url="/openapi.json"
-    )
+    app = FastAPI(title="Modelyard", version=__version__, redirect_slashes=False, openapi_url=None)
     app.state.context = context
     for router in routers:
         app.include_router(router)
+    add_pages(app, routers)
     app.add_exception_handler(ModelyardError, _render)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(RequestValidationError, _render_validation)

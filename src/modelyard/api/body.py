@@ -30,3 +30,4 @@ async def read_json(request: Request) -> Any:
 
 
 JsonBody = Annotated[Any, Depends(read_json)]
+"""A body as it was sent; routes add the model of it (``contract/declare.py``)."""

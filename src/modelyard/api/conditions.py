@@ -1,18 +1,18 @@
-"""What a changing call is tied to: its conditional headers and query members, read and judged."""
+"""What a changing call depends on: its conditional headers and query members, read and checked."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request
+from fastapi.responses import JSONResponse
 
 from modelyard.api.body import JsonBody
 from modelyard.api.context import Context, ContextDep
 from modelyard.api.deps import ClaimsDep
-from modelyard.api.schemas.services import resource_ids
 from modelyard.control.changes.accepted import Accepted
 from modelyard.control.changes.admission import Author, ChangeKind, ChangeRequest
 from modelyard.control.changes.idempotency import Call, digest_of
@@ -20,8 +20,6 @@ from modelyard.control.changes.preconditions import Conditions, etag
 from modelyard.domain.roles import ADMIN
 from modelyard.errors import InvalidRequest
 from modelyard.iam.claims import Claims
-
-Json = dict[str, Any]
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t]*{_TAG}(?:[ \t]*,[ \t]*{_TAG})*[ \t]*")
@@ -31,7 +29,7 @@ IfMatch = Annotated[
     str | None,
     Header(
         alias="If-Match",
-        description="An ETag of the service: 412 when it was changed since. `*`: any. (ours)",
+        description="An ETag of the service: 412 when it was changed since. `*`: any. (extension)",
     ),
 ]
 IdempotencyKey = Annotated[
@@ -39,7 +37,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         description="1 to 255 printable characters: an equal call with the same key gets the "
-        "first answer for 24 hours, another one 422. (ours)",
+        "first answer for 24 hours, another one 422. (extension)",
     ),
 ]
 DryRun = Annotated[
@@ -47,20 +45,21 @@ DryRun = Annotated[
     Query(
         description="true: answer what the change would do, and do nothing. What would be refused "
         "is refused with the same status and code; where only quotas or pools are in the way, the "
-        "answer has the preview as its member `preview`. (ours)"
+        "answer has the preview as its member `preview`. (extension)",
+        json_schema_extra={"enum": ["true", "false"]},
     ),
 ]
 PlanToken = Annotated[
     str | None,
     Query(
         description="The `plan_token` of a preview of the same call: it goes ahead only if things "
-        "are as planned, else 412 with every difference in `problems`. (ours)"
+        "are as planned, else 412 with every difference in `problems`. (extension)"
     ),
 ]
 
 
 def author_of(claims: Claims) -> Author:
-    """The caller, as wishes name it."""
+    """The caller, as the author of a change."""
     assert claims.project_id is not None
     is_admin = ADMIN in claims.roles
     return Author(claims.project_id, claims.user_id, claims.domain_id, is_admin)
@@ -86,7 +85,7 @@ async def conditions_of_delete(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Conditions:
-    """Of a call whose body, if any, says nothing."""
+    """Of a call whose body, if any, has no meaning."""
     _only_known(request)
     return Conditions(read_if_match(if_match), _call(request, claims, idempotency_key, None))
 
@@ -97,7 +96,7 @@ async def conditions_of_create(
     body: JsonBody,
     idempotency_key: IdempotencyKey = None,
 ) -> Conditions:
-    """Of a call that makes a service: there is nothing to match yet."""
+    """Of a call that creates a service: there is nothing to match yet."""
     _only_known(request, ("dry_run",))
     return Conditions(call=_call(request, claims, idempotency_key, body))
 
@@ -137,9 +136,9 @@ def _only_known(request: Request, known: Sequence[str] = ()) -> None:
     """A mistyped ``dry_run`` must not become the change itself. Raises ``InvalidRequest``."""
     for name in request.query_params:
         if name not in known:
-            told = f"Known: {', '.join(known)}." if known else "It takes none."
+            remedy = f"Known: {', '.join(known)}." if known else "It takes none."
             raise InvalidRequest(
-                f"{name[:40]}: is not a query parameter of this call. {told}", field=name[:40]
+                f"{name[:40]}: is not a query parameter of this call. {remedy}", field=name[:40]
             )
 
 
@@ -156,41 +155,44 @@ def _call(request: Request, claims: Claims, key: str | None, body: object) -> Ca
     return Call(claims.project_id or "", claims.user_id, key, digest)
 
 
-def tell(response: Response, accepted: Accepted) -> None:
-    """The headers of an accepted wish."""
-    response.headers["ETag"] = etag(accepted.generation)
-    if accepted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
+def headers_of(accepted: Accepted) -> dict[str, str]:
+    """The headers of the answer to an accepted change."""
+    replayed = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
+    return {"ETag": etag(accepted.generation)} | replayed
+
+
+def resource_ids(accepted: Accepted) -> list[str]:
+    """One id per deployed model (services.md §2.1)."""
+    return [f"INF-{fingerprint[:6]}@{accepted.at}" for fingerprint in accepted.deploys]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A call that changes one service, or that only asks what it would do."""
+    """A call that changes one service, or that only previews it."""
 
     context: Context
     conditions: Conditions
     dry_run: bool
-    response: Response
 
-    async def carry_out(self, claims: Claims, service_id: str, asked: ChangeRequest) -> Json:
-        """Write the change down, wake the loop and give the answer; or the preview."""
+    async def carry_out(
+        self, claims: Claims, service_id: str, asked: ChangeRequest
+    ) -> JSONResponse:
+        """Store the change, wake the loop and give the answer; or the preview."""
         author, wishes = author_of(claims), self.context.wishes
         if self.dry_run:
-            return await wishes.preview(author, service_id, asked, self.conditions)
+            return JSONResponse(await wishes.preview(author, service_id, asked, self.conditions))
         accepted = await wishes.change(author, service_id, asked, self.conditions)
         self.context.hint(service_id)
-        tell(self.response, accepted)
         bare = asked.form is ChangeKind.UPDATE and self.context.settings.api.bare_update_answer
         if accepted.at is None or bare:
-            return {}
-        return {"update_time": str(accepted.at), "resource_ids": resource_ids(accepted)}
+            return JSONResponse({}, headers=headers_of(accepted))
+        body = {"update_time": str(accepted.at), "resource_ids": resource_ids(accepted)}
+        return JSONResponse(body, headers=headers_of(accepted))
 
 
-async def change(
-    context: ContextDep, conditions: ConditionsDep, dry_run: DryRunDep, response: Response
-) -> Change:
+async def change(context: ContextDep, conditions: ConditionsDep, dry_run: DryRunDep) -> Change:
     """The call, ready to be carried out."""
-    return Change(context, conditions, dry_run, response)
+    return Change(context, conditions, dry_run)
 
 
 ChangeDep = Annotated[Change, Depends(change)]

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Path, Request, Security
+from fastapi.security import APIKeyHeader
 
 from modelyard.api.context import ContextDep
 from modelyard.errors import Forbidden, InvalidRequest, Unauthenticated
 from modelyard.iam.claims import Claims
 from modelyard.packages.documents import unstorable
 
-TokenHeader = Annotated[str | None, Header(alias="X-Auth-Token")]
+_SCHEME = APIKeyHeader(
+    name="X-Auth-Token",
+    scheme_name="X-Auth-Token",
+    description="A token of `POST /v3/auth/tokens`, for the project in the path.",
+    # What is wrong is said by ``authenticated``.
+    auto_error=False,
+)
+TokenHeader = Annotated[str | None, Security(_SCHEME)]
 
 
 async def authenticated(context: ContextDep, x_auth_token: TokenHeader = None) -> Claims:

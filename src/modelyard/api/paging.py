@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from modelyard.domain.body_reader import Fields, Problems
 from modelyard.errors import refuse
@@ -59,3 +60,12 @@ class Query:
         """Raises ``InvalidRequest`` when a parameter was unusable."""
         if self._problems.found:
             raise refuse(self._problems.found)
+
+
+async def read_query(request: Request) -> Query:
+    """The query of a request, to be read by its route."""
+    return Query(request)
+
+
+QueryDep = Annotated[Query, Depends(read_query)]
+"""A query; routes add the model of it (``contract/declare.py``)."""

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from modelyard.api.routes import (
-    batch,
-    discovery,
-    iam,
-    iam_admin,
-    models,
-    nodes,
-    resources,
-    revisions,
-    service_changes,
-    services,
-    tags,
-)
+from modelyard.api.routes import discovery, iam, models, resources, services
 
 
 def all_routers() -> list[APIRouter]:
     """In the order of registration."""
     return [
         discovery.router,
-        iam.router,
-        iam_admin.router,
-        models.router,
+        *iam.ROUTERS,
+        *models.ROUTERS,
         resources.router,
-        services.router,
-        service_changes.router,
-        tags.router,
-        nodes.router,
-        revisions.router,
-        batch.router,
+        *services.ROUTERS,
     ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
 
 from modelyard.api.context import ContextDep
+from modelyard.api.contract.declare import QueryOf, answers
 from modelyard.api.deps import may
-from modelyard.api.paging import Query
-from modelyard.api.schemas.resources import cluster, flavor
+from modelyard.api.paging import QueryDep
+from modelyard.api.schemas import resources as contract
+from modelyard.api.views.resources import cluster, flavor
 from modelyard.control.changes.capacity import free, pools_of
 from modelyard.domain.service.flavors import FLAVORS
 from modelyard.domain.service.pools import STATES, Generation
@@ -19,28 +22,36 @@ router = APIRouter(prefix="/v1/{project_id}", tags=["resources"])
 
 
 # Registered before /services/{service_id}, which would take it for an id.
-@router.get("/services/specifications")
+@router.get(
+    "/services/specifications",
+    operation_id="ShowServiceSpecifications",
+    responses=answers(contract.ShowServiceSpecificationsResponse),
+)
 async def list_specifications(
-    request: Request, _claims: Annotated[Claims, Depends(may("modelarts:service:list"))]
-) -> dict[str, Any]:
-    query = Query(request)
+    query: Annotated[QueryDep, QueryOf(contract.ListSpecificationsQuery)],
+    _claims: Annotated[Claims, Depends(may("modelarts:service:list"))],
+) -> JSONResponse:
+    """Deployment flavors (resources.md §1)."""
     page = query.page(("specification",), "specification")
     query.text("infer_type", ("real-time", "batch"))
     query.text("is_personal_cluster", ("true", "false", "True", "False"))
     query.check()
     found = [flavor(item, item.name) for item in FLAVORS]
     shown = found[page.offset : page.offset + page.limit]
-    return {"total_count": len(found), "count": len(shown), "specifications": shown}
+    return JSONResponse({"total_count": len(found), "count": len(shown), "specifications": shown})
 
 
-@router.get("/clusters")
+@router.get(
+    "/clusters",
+    operation_id="ListClusters",
+    responses=answers(contract.ListClustersResponse),
+)
 async def list_clusters(
-    request: Request,
+    query: Annotated[QueryDep, QueryOf(contract.ListClustersQuery)],
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:pool:list"))],
-) -> dict[str, Any]:
+) -> JSONResponse:
     """Old dedicated pools (resources.md §2), with what is left of each."""
-    query = Query(request)
     page = query.page(("created_at", "cluster_name"), "created_at")
     name = query.text("cluster_name") or ""
     status = query.text("status", STATES[Generation.V1])
@@ -63,4 +74,4 @@ async def list_clusters(
     async with context.database.read() as session:
         left = await free(session, context.settings) if shown else {}
     clusters = [cluster(pool, left[pool.ref], claims) for pool in shown]
-    return {"total_count": len(found), "count": len(clusters), "clusters": clusters}
+    return JSONResponse({"total_count": len(found), "count": len(clusters), "clusters": clusters})

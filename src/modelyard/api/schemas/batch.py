@@ -1,90 +1,83 @@
-"""Runs of batch services as the API shows them (services.md §9; most members are ours); pure."""
+"""Runs of batch services as answers show them (extensions; docs/batch.md)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
-from modelyard.domain.batch.progress import counts, from_json, percent
-from modelyard.domain.batch.run import RunOutcome
-from modelyard.domain.service.config import VersionConfig
-from modelyard.store.tables.batch import BatchRun
+from pydantic import Field
 
-Json = dict[str, Any]
+from modelyard.api.schemas.base import Millis, ResponseModel, ServiceId
 
 
-def times(run: BatchRun | None) -> Json:
-    """``start_time`` once it has begun, ``finished_time`` once it is over (ms)."""
-    found = {"start_time": run.started_at, "finished_time": run.finished_at} if run else {}
-    return {key: at for key, at in found.items() if at is not None}
+class RunSummary(ResponseModel):
+    """A run in a list."""
+
+    task_id: str
+    status: Literal["waiting", "running", "finished", "failed", "stopped", "replaced"]
+    revision: int
+    created_at: Millis
+    start_time: Millis | None = None
+    finished_time: Millis | None = None
+    progress: int = Field(ge=0, le=100)
+    unit: Literal["rows", "files"]
+    processed: int = Field(description="In `unit`.")
+    failed: int = Field(description="Those among them that failed.")
+    can_retry: bool = Field(description="Whether what failed can be computed again.")
+    retry_of: str | None = Field(None, description="The run whose failures it computes again.")
+    error_code: str | None = None
+    error_msg: str | None = None
 
 
-def progress_of(run: BatchRun, mapping_type: str) -> int:
-    """0 to 100."""
-    return percent(from_json(run.progress), RunOutcome(run.outcome), mapping_type)
+class FileCounts(ResponseModel):
+    """Files of a run."""
+
+    total: int
+    done: int
+    failed: int
 
 
-def mapping_of(version: VersionConfig | None) -> str:
-    """``file`` or ``csv``; nothing for no batch service."""
-    return version.batch.mapping_type if version and version.batch else ""
+class RowCounts(ResponseModel):
+    """Rows of a run."""
+
+    done: int
+    failed: int
 
 
-def run_status(run: BatchRun) -> str:
-    """``waiting`` (for its instances), ``running``, ``finished``, ``failed``, ``stopped`` or
-    ``replaced`` (by that of a later update).
-    """
-    return run.outcome or ("running" if run.started_at is not None else "waiting")
+class ByteCounts(ResponseModel):
+    """Bytes of a run's input."""
+
+    total: int
+    done: int
 
 
-def run_summary(run: BatchRun, version: VersionConfig | None) -> Json:
-    """An element of the list of runs."""
-    mapping_type = mapping_of(version)
-    done = counts(from_json(run.progress), mapping_type)
-    body: Json = {
-        "task_id": run.task_id,
-        "status": run_status(run),
-        "revision": run.revision,
-        "created_at": run.created_at,
-        **times(run),
-        "progress": progress_of(run, mapping_type),
-        "unit": done.what,
-        "processed": done.processed,
-        "failed": done.failed,
-        "can_retry": can_retry(run),
-    }
-    optional = {"retry_of": run.retry_of, "error_code": _code(run), "error_msg": _reason(run)}
-    return body | {key: value for key, value in optional.items() if value}
+class _RunFields(RunSummary):
+    phase: str
+    files: FileCounts
+    rows: RowCounts
+    bytes: ByteCounts
+    listed: bool = Field(description="Whether all input has been listed.")
+    rate: float = Field(description="`unit` per second, over the last seconds.")
+    seconds_left: float | None = Field(description="Null while it is unknown.")
+    message: str
+    manifests: list[str] | None = Field(None, description="Once it is over.")
+    quarantine: str | None = Field(None, description="The object that lists what failed.")
 
 
-def can_retry(run: BatchRun) -> bool:
-    """Whether there are failures, and what it takes to compute them again."""
-    progress = from_json(run.progress)
-    failed = progress.files_failed + progress.rows_failed
-    return run.outcome == RunOutcome.FINISHED.value and run.kept and failed > 0
+class RunDetails(_RunFields):
+    """One run, with its progress in full."""
 
 
-def run_details(run: BatchRun, version: VersionConfig | None) -> Json:
-    """One run, with its progress in full: sizes in bytes, ``rate`` per second of ``unit``."""
-    now = from_json(run.progress)
-    body = run_summary(run, version) | {
-        "phase": now.phase,
-        "files": {"total": now.files_total, "done": now.files_done, "failed": now.files_failed},
-        "rows": {"done": now.rows_done, "failed": now.rows_failed},
-        "bytes": {"total": now.bytes_total, "done": now.bytes_done},
-        "listed": now.listed,
-        "rate": now.rate,
-        "seconds_left": now.seconds_left,
-        "message": now.message,
-    }
-    if run.outcome:
-        # What goes on no more has no speed.
-        body |= {"rate": 0.0, "seconds_left": None, "message": ""}
-        body |= {"manifests": list(run.manifests), "quarantine": run.quarantine}
-    return body
+class ShowRunResponse(_RunFields):
+    """One run, with its progress in full; at most a second old."""
+
+    service_id: ServiceId
 
 
-def _code(run: BatchRun) -> str:
-    return f"ModelArts.{run.code}" if run.code else ""
+class ListRunsResponse(ResponseModel):
+    """Runs of a batch service."""
 
-
-def _reason(run: BatchRun) -> str:
-    return run.reason if run.outcome != RunOutcome.FINISHED.value else ""
+    service_id: ServiceId
+    service_name: str
+    total_count: int
+    count: int
+    runs: list[RunSummary]

@@ -1,22 +1,18 @@
-"""Wire shapes of the identity API (iam.md §1, §2), in Keystone's form."""
+"""Bodies and answers of the identity API (iam.md §1, §2), in Keystone's form."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from modelyard.domain.roles import role_document
-from modelyard.iam.claims import Claims
-from modelyard.store.tables.iam import Project, User
+from modelyard.api.schemas.base import ResponseModel
 
 # No control characters: databases and terminals dislike them alike.
 Text = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
-Document = dict[str, Any]
 
 
 class _Shape(BaseModel):
@@ -105,54 +101,175 @@ class NewUserRequest(_Shape):
     user: NewUser
 
 
-def iso(seconds: int) -> str:
-    """Seconds since 1970 as Keystone writes times: ``2026-01-02T03:04:05.000000Z``."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+class NamedRef(ResponseModel):
+    """Something by id and name."""
+
+    id: str
+    name: str
 
 
-def token_document(claims: Claims, methods: list[str], catalog: list[Document]) -> Document:
-    """The body that goes with a token."""
-    domain = {"id": claims.domain_id, "name": claims.domain_name}
-    token: Document = {
-        "issued_at": iso(claims.issued_at),
-        "expires_at": iso(claims.expires_at),
-        "methods": methods,
-        "audit_ids": [claims.token_id],
-        "user": {"id": claims.user_id, "name": claims.user_name, "domain": domain},
-    }
-    if claims.project_id is not None:
-        token["project"] = {"id": claims.project_id, "name": claims.project_name, "domain": domain}
-    elif claims.roles:
-        token["domain"] = domain
-    if claims.roles:
-        token["roles"] = [role_document(role) for role in claims.roles]
-    token["catalog"] = catalog
-    return {"token": token}
+class TokenUser(NamedRef):
+    """Whose token it is."""
+
+    domain: NamedRef
 
 
-def project_document(project: Project, address: str) -> Document:
-    return {
-        "id": project.id,
-        "name": project.name,
-        "domain_id": project.domain_id,
-        "is_domain": False,
-        "parent_id": project.domain_id,
-        "description": project.description,
-        "enabled": project.enabled,
-        "links": {
-            "self": f"{address}/v3/projects/{project.id}",
-            "next": None,
-            "previous": None,
-        },
-    }
+class TokenProject(NamedRef):
+    """The project that a token is for."""
+
+    domain: NamedRef
 
 
-def user_document(user: User, address: str) -> Document:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "domain_id": user.domain_id,
-        "enabled": user.enabled,
-        "password_expires_at": None,
-        "links": {"self": f"{address}/v3/users/{user.id}"},
-    }
+class CatalogEndpoint(ResponseModel):
+    """Where a service is."""
+
+    id: str
+    interface: str
+    region: str
+    region_id: str
+    url: str
+
+
+class CatalogEntry(ResponseModel):
+    """A service of the catalogue."""
+
+    id: str
+    name: str
+    type: str
+    endpoints: list[CatalogEndpoint]
+
+
+class Token(ResponseModel):
+    """What a token says."""
+
+    issued_at: str = Field(examples=["2026-01-02T03:04:05.000000Z"])
+    expires_at: str
+    methods: list[str]
+    audit_ids: list[str]
+    user: TokenUser
+    project: TokenProject | None = None
+    domain: NamedRef | None = None
+    roles: list[NamedRef] | None = None
+    catalog: list[CatalogEntry]
+
+
+class TokenResponse(ResponseModel):
+    """A token's content; the token itself is in the header ``X-Subject-Token``."""
+
+    token: Token
+
+
+class Links(ResponseModel):
+    """Where a list is."""
+
+    self: str
+    next: str | None
+    previous: str | None
+
+
+class SelfLink(ResponseModel):
+    """Where a thing is."""
+
+    self: str
+
+
+class CatalogResponse(ResponseModel):
+    """The service catalogue."""
+
+    catalog: list[CatalogEntry]
+    links: SelfLink
+
+
+class ProjectItem(ResponseModel):
+    """A project."""
+
+    id: str
+    name: str
+    domain_id: str
+    is_domain: bool
+    parent_id: str
+    description: str
+    enabled: bool
+    links: Links
+
+
+class ProjectResponse(ResponseModel):
+    """One project."""
+
+    project: ProjectItem
+
+
+class ListProjectsResponse(ResponseModel):
+    """Projects."""
+
+    projects: list[ProjectItem]
+    links: Links
+
+
+class UserItem(ResponseModel):
+    """A user."""
+
+    id: str
+    name: str
+    domain_id: str
+    enabled: bool
+    password_expires_at: str | None
+    links: SelfLink
+
+
+class UserResponse(ResponseModel):
+    """One user."""
+
+    user: UserItem
+
+
+class ListUsersResponse(ResponseModel):
+    """Users."""
+
+    users: list[UserItem]
+    links: Links
+
+
+class DomainItem(NamedRef):
+    """A domain."""
+
+    enabled: bool
+    description: str
+
+
+class DomainResponse(ResponseModel):
+    """One domain."""
+
+    domain: DomainItem
+
+
+class ListDomainsResponse(ResponseModel):
+    """Domains."""
+
+    domains: list[DomainItem]
+    links: Links
+
+
+class RoleResponse(ResponseModel):
+    """One role."""
+
+    role: NamedRef
+
+
+class ListRolesResponse(ResponseModel):
+    """Roles."""
+
+    roles: list[NamedRef]
+    links: Links
+
+
+class KeyItem(ResponseModel):
+    """A signing key."""
+
+    id: str
+
+
+class SigningKeysResponse(ResponseModel):
+    """Extension: the keys that sign and verify tokens."""
+
+    keys: list[KeyItem]

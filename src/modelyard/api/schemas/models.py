@@ -1,127 +1,153 @@
-"""Wire shapes of models (models.md §1.3, §1.4).
-
-Members that clients decode as JSON text (``apis``, ``config``, ``model_metrics``, each
-``param_desc``) always hold valid JSON: some drop the whole answer otherwise.
-"""
+"""Models as answers show them (models.md §1)."""
 
 from __future__ import annotations
 
-import json
-import platform
-from typing import Any
+from typing import Any, Literal
 
-from modelyard.packages.environments.fallback_pins import KINDS
-from modelyard.packages.environments.manifest import Environment
-from modelyard.store.tables.model import Model, ModelEvent
+from pydantic import Field
 
-Document = dict[str, Any]
+from modelyard.api.schemas.base import JsonObject, Millis, ModelId, ResponseModel
+from modelyard.api.schemas.history import EventItem
 
-# What an instance of a package needs at least; packages do not say.
-_SPECIFICATION = {"min_cpu": "1", "min_gpu": "0", "min_memory": "1024"}
+ModelStatus = Literal["publishing", "published", "failed", "building", "building_failed"]
 
 
-def model_summary(model: Model) -> Document:
-    """An item of a list."""
-    return {
-        "model_id": model.id,
-        "model_name": model.name,
-        "model_version": model.version,
-        "model_type": model.model_type,
-        "model_size": model.size,
-        "model_status": model.status,
-        "model_source": "auto" if model.source_type == "auto" else "custom",
-        "source_type": model.source_type,
-        "description": model.description,
-        "owner": model.owner,
-        "tenant": model.tenant,
-        "project": model.project_id,
-        "workspace_id": model.workspace_id,
-        "install_type": model.install_type,
-        "create_at": model.created_at,
-        "tunable": False,
-        "market_flag": False,
-        "publishable_flag": False,
-        "source_copy": "true" if model.container.get("source_copy", True) else "false",
-        "subscription_id": "",
-        "extra": "",
-        "specification": _SPECIFICATION,
-    }
+class CreateModelResponse(ResponseModel):
+    """The import has begun; ``model_status`` tells how it goes."""
+
+    model_id: ModelId
 
 
-def model_details(model: Model, own: Environment | None = None) -> Document:
-    """One model, whole.
+class Specification(ResponseModel):
+    """What an instance needs at least."""
 
-    Ours: ``failed_reason`` says why a failed one failed, ``findings`` where it differs from what
-    its package asks for or may stumble here, and how to mend it, ``environment`` what it runs in
-    (``own``, unless that is the platform's), ``port`` where an image's container listens.
-    """
-    details = model_summary(model) | {
-        "runtime": model.runtime,
-        "source_location": model.source_location,
-        "source_job_id": model.source_job_id,
-        "source_job_version": model.source_job_version,
-        "execution_code": model.execution_code,
-        "image_address": model.container.get("address", ""),
-        "schema_doc": "",
-        "input_params": [_param(param) for param in model.input_params],
-        "output_params": [_param(param) for param in model.output_params],
-        "dependencies": model.dependencies,
-        "model_metrics": _text(model.model_metrics),
-        "apis": _text(model.apis),
-        "config": _text(model.config),
-        "model_labels": [],
-        "labels_map": {"labels": []},
-        "model_docs": model.model_docs,
-        "model_algorithm": model.model_algorithm,
-        "cmd": model.container.get("cmd", ""),
-        "failed_reason": model.failed_reason,
-        "findings": model.findings,
-        "environment": _environment(model, own),
-    }
-    if model.health:
-        details["health"] = model.health
-    if model.container:
-        details["port"] = model.container["port"]
-        details |= {key: probe for key, probe in model.container["probes"].items() if probe}
-    return details
+    min_cpu: str
+    min_gpu: str
+    min_memory: str
 
 
-def _environment(model: Model, own: Environment | None) -> Document:
-    """``digest`` is empty for the platform's own environment, which has no lock.
+class ModelSummary(ResponseModel):
+    """A model version in a list."""
 
-    ``size`` in bytes.
-    """
-    return {
-        "digest": model.environment,
-        "python": own.python if own else platform.python_version(),
-        "policy": own.policy if own else "",
-        "lock": list(own.lock) if own else [],
-        "size": own.size if own else 0,
-        "relaxations": [one["says"] for one in model.findings if one.get("kind") in KINDS],
-    }
-
-
-def event_document(event: ModelEvent) -> Document:
-    """An event, as services show theirs (services.md §9.5)."""
-    return {
-        "event_type": event.event_type,
-        "event_info": event.event_info,
-        "occur_time": event.occur_time,
-    }
-
-
-def _param(param: Document) -> Document:
-    """A parameter whose description is the JSON text of a schema, also when it was prose."""
-    text = param.get("param_desc")
-    if not isinstance(text, str):
-        return param
-    try:
-        json.loads(text)
-    except ValueError:
-        schema = {"type": param.get("param_type", "string"), "description": text}
-        return param | {"param_desc": _text(schema)}
-    return param
+    model_id: ModelId
+    model_name: str
+    model_version: str
+    model_type: str
+    model_size: int = Field(description="Bytes.")
+    model_status: ModelStatus
+    model_source: Literal["auto", "algos", "custom"]
+    source_type: str
+    description: str
+    owner: str
+    tenant: str
+    project: str
+    workspace_id: str
+    install_type: list[str]
+    create_at: Millis
+    tunable: bool
+    market_flag: bool
+    publishable_flag: bool
+    source_copy: Literal["true", "false"]
+    subscription_id: str
+    extra: str
+    specification: Specification
 
 
-def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+class ListModelsResponse(ResponseModel):
+    """Model versions of the project."""
+
+    total_count: int
+    count: int
+    models: list[ModelSummary]
+
+
+class ModelEnvironment(ResponseModel):
+    """Extension: what the model's instances run in."""
+
+    digest: str = Field(description="Empty for the platform's own environment.")
+    python: str
+    policy: str
+    lock: list[str] = Field(description="What is installed.")
+    size: int = Field(description="Bytes.")
+    relaxations: list[str] = Field(description="What differs from what the package asks for.")
+
+
+class LabelsMap(ResponseModel):
+    """Labels of the model's outputs."""
+
+    labels: list[str]
+
+
+class ShowModelResponse(ModelSummary):
+    """One model version. Members that hold JSON as text always hold valid JSON."""
+
+    runtime: str
+    source_location: str
+    source_job_id: str
+    source_job_version: str
+    execution_code: str
+    image_address: str
+    schema_doc: str
+    input_params: list[JsonObject]
+    output_params: list[JsonObject]
+    dependencies: list[JsonObject]
+    model_metrics: str = Field(description="JSON as text.")
+    apis: str = Field(description="JSON as text.")
+    config: str = Field(description="The config.json as text.")
+    model_labels: list[str]
+    labels_map: LabelsMap
+    model_docs: list[JsonObject]
+    model_algorithm: str
+    cmd: str
+    failed_reason: str = Field(description="Extension: why the import failed.")
+    findings: list[JsonObject] = Field(description="Extension: what may go wrong, and the fix.")
+    environment: ModelEnvironment
+    health: JsonObject | None = None
+    readiness_health: JsonObject | None = None
+    startup_health: JsonObject | None = None
+    port: int | None = Field(None, description="Images: where the container listens.")
+
+
+class FailedDeletion(ResponseModel):
+    """A model that stays, and why."""
+
+    model_id: ModelId
+    error_code: str = Field(examples=["ModelArts.3009"])
+    error_msg: str
+
+
+class DeleteModelResponse(ResponseModel):
+    """What was deleted and what was not."""
+
+    delete_success_list: list[str]
+    delete_failed_list: list[FailedDeletion]
+
+
+class ListModelEventsResponse(ResponseModel):
+    """Events of a model version."""
+
+    model_id: ModelId
+    model_name: str
+    total_count: int
+    count: int
+    events: list[EventItem]
+
+
+class EngineRuntimes(ResponseModel):
+    """One engine, with parallel lists."""
+
+    ai_engine: str
+    runtimes: list[str]
+    request_mode: list[str]
+    accelerators: list[dict[str, Any]]
+    arch: list[str]
+    status_list: list[str]
+    image_source: list[str]
+
+
+class ListEngineRuntimesResponse(ResponseModel):
+    """Engines and their runtimes."""
+
+    total_count: int
+    count: int
+    engine_runtimes: list[EngineRuntimes]

@@ -1,70 +1,165 @@
-"""Deployment flavors and old dedicated pools as the API lists them (resources.md §1, §2); pure."""
+"""What services run on (resources.md §1, §2), and the version documents of the APIs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
-from modelyard.domain.service.flavors import CUSTOM, Flavor
-from modelyard.domain.service.pools import Pool
-from modelyard.domain.service.resources import Limits
-from modelyard.iam.claims import Claims
+from pydantic import Field
 
+from modelyard.api.schemas.base import Millis, ResponseModel
+from modelyard.api.schemas.service_requests import PageQuery
 
-def flavor(item: Flavor, name: str) -> dict[str, Any]:
-    """One flavor under ``name``, which is its own or an alias."""
-    cards = item.gpu or item.npu
-    display = f"{item.category}: {item.cpu} vCPUs {item.memory_gb} GB" + (
-        f", {cards} accelerator" if cards else ""
-    )
-    return {
-        "specification": name,
-        "billing_spec": name,
-        "category": item.category,
-        "cpu_info": {"arch": "x86", "cpu": item.cpu},
-        "memory_info": {"unit": "GB", "memory": item.memory_gb},
-        "gpu_info": {
-            "brand": "NVIDIA" if item.gpu else "",
-            "version": "",
-            "unit": "GB",
-            "memory": 16 if item.gpu else 0,
-            "gpu": item.gpu,
-        },
-        "npu_info": {
-            "brand": "Ascend" if item.npu else "",
-            "version": "",
-            "unit": "GB",
-            "memory": 8 if item.npu else 0,
-            "npu": item.npu,
-        },
-        "is_open": item.is_open,
-        "spec_status": "normal" if item.is_open else "sellout",
-        "source_type": "",
-        "is_free": False,
-        "over_quota": False,
-        "extend_params": 1,
-        "display_en": display,
-        "display_cn": display,
-    }
+Bool = Literal["true", "false", "True", "False"]
 
 
-def cluster(pool: Pool, left: Limits, claims: Claims) -> dict[str, Any]:
-    """One old pool; ``allocatable_*`` is what its services leave of it."""
-    count = len(pool.nodes) or 1
-    return {
-        "cluster_id": pool.ref.id,
-        "cluster_name": pool.name,
-        "description": pool.description,
-        "tenant": claims.domain_id,
-        "project": claims.project_name or claims.project_id,
-        "owner": claims.user_id,
-        "created_at": pool.created_at,
-        "status": pool.state,
-        "nodes": {
-            "specification": CUSTOM,
-            "count": count,
-            "available_count": count if pool.usable else 0,
-        },
-        "allocatable_cpu_cores": left.cpu,
-        "allocatable_memory": left.memory_mb,
-        "allocatable_gpus": left.gpu,
-    }
+class ListSpecificationsQuery(PageQuery):
+    """resources.md §1."""
+
+    infer_type: Literal["real-time", "batch"] | None = None
+    is_personal_cluster: Bool | None = None
+    sort_by: Literal["specification"] = "specification"
+
+
+class CpuInfo(ResponseModel):
+    """Cores."""
+
+    arch: str
+    cpu: float
+
+
+class MemoryInfo(ResponseModel):
+    """Memory."""
+
+    unit: Literal["GB"]
+    memory: int
+
+
+class GpuInfo(ResponseModel):
+    """Cards; zeroes when there are none."""
+
+    brand: str
+    version: str
+    unit: str
+    memory: int
+    gpu: float
+
+
+class NpuInfo(ResponseModel):
+    """Chips; zeroes when there are none."""
+
+    brand: str
+    version: str
+    unit: str
+    memory: int
+    npu: int
+
+
+class FlavorItem(ResponseModel):
+    """A deployment flavor."""
+
+    specification: str
+    billing_spec: str
+    category: Literal["CPU", "GPU", "NPU"]
+    cpu_info: CpuInfo
+    memory_info: MemoryInfo
+    gpu_info: GpuInfo
+    npu_info: NpuInfo
+    is_open: bool = Field(description="False: on request only.")
+    spec_status: Literal["normal", "sellout"]
+    source_type: str
+    is_free: bool
+    over_quota: bool
+    extend_params: int
+    display_en: str
+    display_cn: str
+
+
+class ShowServiceSpecificationsResponse(ResponseModel):
+    """Deployment flavors."""
+
+    total_count: int
+    count: int
+    specifications: list[FlavorItem]
+
+
+class ListClustersQuery(PageQuery):
+    """resources.md §2."""
+
+    cluster_name: str | None = Field(None, description="Part of the name.")
+    status: Literal["deploying", "running", "concerning", "abnormal"] | None = None
+    sort_by: Literal["created_at", "cluster_name"] = "created_at"
+
+
+class ClusterNodes(ResponseModel):
+    """Nodes of a pool."""
+
+    specification: str
+    count: int
+    available_count: int
+
+
+class ClusterItem(ResponseModel):
+    """A dedicated pool of the old generation; null means without a limit."""
+
+    cluster_id: str
+    cluster_name: str
+    description: str
+    tenant: str
+    project: str
+    owner: str
+    created_at: Millis
+    status: str
+    nodes: ClusterNodes
+    allocatable_cpu_cores: float | None
+    allocatable_memory: int | None = Field(description="MB.")
+    allocatable_gpus: float | None
+
+
+class ListClustersResponse(ResponseModel):
+    """Old dedicated pools."""
+
+    total_count: int
+    count: int
+    clusters: list[ClusterItem]
+
+
+class VersionLink(ResponseModel):
+    """Where a version is."""
+
+    rel: Literal["self"]
+    href: str
+
+
+class MediaType(ResponseModel):
+    """What a version speaks."""
+
+    base: str
+    type: str
+
+
+class ApiVersion(ResponseModel):
+    """One version of an API."""
+
+    id: str
+    status: str
+    updated: str
+    links: list[VersionLink]
+    media_types: list[MediaType] = Field(alias="media-types")
+
+
+class ApiVersionList(ResponseModel):
+    """Versions of the identity API."""
+
+    values: list[ApiVersion]
+
+
+class ListApiVersionsResponse(ResponseModel):
+    """What is spoken here."""
+
+    versions: ApiVersionList
+
+
+class ShowApiVersionResponse(ResponseModel):
+    """The version at this address."""
+
+    version: ApiVersion

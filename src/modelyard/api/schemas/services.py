@@ -1,226 +1,231 @@
-"""Services as the API shows them (services.md §9); pure."""
+"""Services as answers show them (services.md §2.1, §3.2, §9)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from modelyard.api.schemas import batch
-from modelyard.control.changes.accepted import Accepted
-from modelyard.domain.admission.not_in_force import Pending, ServiceSettings, pending
-from modelyard.domain.admission.websocket_upgrade import takes_websockets
-from modelyard.domain.rollout.state import Stage
-from modelyard.domain.service.batch_job import BATCH
-from modelyard.domain.service.config import VersionConfig
-from modelyard.domain.service.flavors import CUSTOM
-from modelyard.domain.service.lifecycle import Status
-from modelyard.domain.service.traffic import LoadBalancerPolicy
-from modelyard.iam.claims import Claims
-from modelyard.store.tables.batch import BatchRun
-from modelyard.store.tables.model import Model
-from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
+from pydantic import Field, RootModel
 
-Json = dict[str, Any]
-Counts = Mapping[tuple[str, str], tuple[int, int]]
+from modelyard.api.schemas.base import JsonObject, Millis, ModelId, ResponseModel, ServiceId
+from modelyard.api.schemas.batch import RunDetails
+from modelyard.api.schemas.previews import BatchPreview, ChangePreview
+from modelyard.api.schemas.service_requests import LoadBalancerPolicy, ServiceStatus
+
+InferType = Literal["real-time", "batch", "edge"]
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """The newest run of a batch service, with the configuration that it began with."""
+class ServiceCreated(ResponseModel):
+    """The service was accepted; its status tells how far it is."""
 
-    run: BatchRun
-    version: VersionConfig | None
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """A service with what belongs to it. ``config`` is the configuration in force."""
-
-    service: Service
-    config: Sequence[VersionConfig]
-    policy: LoadBalancerPolicy
-    models: Mapping[str, Model]
-    instances: Sequence[Instance]
-    counts: Counts
-    last_run: LastRun | None = None
+    service_id: ServiceId
+    resource_ids: list[str] = Field(description="One per deployed model.")
 
 
-def service_summary(
-    service: Service, claims: Claims, counts: Counts, last_run: LastRun | None = None
-) -> Json:
-    """An element of the list (services.md §9.1).
-
-    ``progress`` of a batch service is that of its last run, once the service has been deployed.
-    """
-    body: Json = {
-        "service_id": service.id,
-        "service_name": service.name,
-        "description": service.description,
-        "infer_type": service.infer_type,
-        "status": service.status,
-        "owner": service.owner,
-        "tenant": service.tenant,
-        "project": claims.project_name or service.project_id,
-        "workspace_id": service.workspace_id,
-        "publish_at": service.publish_at,
-        "transition_at": service.transition_at,
-        "operation_time": service.operation_time,
-        **_counters(service, _totals(service.id, counts)),
-        "is_shared": False,
-        "shared_count": 0,
-        "is_free": False,
-        "is_opened_sample_collection": "false",
-    }
-    if service.status == Status.DEPLOYING.value:
-        body["progress"] = service.progress
-    elif last_run is not None:
-        body["progress"] = batch.progress_of(last_run.run, batch.mapping_of(last_run.version))
-    body |= batch.times(last_run.run if last_run else None)
-    if service.due_time is not None:
-        body["due_time"] = service.due_time
-    if service.schedule is not None:
-        body["schedule"] = [service.schedule]
-    if service.additional_properties is not None:
-        body["additional_properties"] = service.additional_properties
-    return body
+class CreateServiceResponse(RootModel[ServiceCreated | BatchPreview]):
+    """The new service; with ``dry_run=true`` the preview of a batch service."""
 
 
-def service_details(details: Details, claims: Claims, address: str) -> Json:
-    """One service (services.md §9.2).
+class ServiceUpdated(ResponseModel):
+    """The change was accepted. Empty unless it asks for another configuration."""
 
-    Ours are ``revision`` (wanted, serving, live), ``service_secrets`` as they were sent, and
-    ``pending``: what was accepted but is not in force here, each with its reason. Both are left out
-    when there is nothing to tell.
-    """
-    service = details.service
-    body = service_summary(service, claims, details.counts, details.last_run)
-    for key in ("is_opened_sample_collection", "start_time", "finished_time"):
-        body.pop(key, None)
-    if service.infer_type != BATCH:
-        body["load_balancer_policy"] = details.policy.value
-        body["access_address"] = f"{address}/v1/infers/{service.id}"
-    body |= {
-        "update_time": service.update_time,
-        "priority": service.priority,
-        "config": [_version(details, version) for version in details.config],
-        "revision": {
-            "desired": service.desired_revision,
-            "serving": service.serving_revision,
-            "live": service.live_revision,
-        },
-    }
-    optional = {
-        "cluster_id": service.cluster_id,
-        "pool_name": service.pool_name,
-        "service_secrets": service.secrets,
-        "pending": [item.to_json() for item in _pending(details)],
-    }
-    body |= {key: value for key, value in optional.items() if value}
-    if service.status == Status.FAILED.value or service.error_msg:
-        body["error_msg"] = service.error_msg
-    return body
+    update_time: str | None = Field(None, description="Milliseconds; the key of the update's log.")
+    resource_ids: list[str] | None = None
 
 
-def _pending(details: Details) -> Sequence[Pending]:
-    service = details.service
-    settings = ServiceSettings(
-        service.priority, bool(service.secrets), service.additional_properties
+class UpdateServiceResponse(RootModel[ServiceUpdated | ChangePreview]):
+    """What was accepted; with ``dry_run=true`` what the change would do."""
+
+
+class DeleteServiceResponse(ResponseModel):
+    """Empty."""
+
+
+class CustomSpecItem(ResponseModel):
+    """Resources of one instance."""
+
+    cpu: float
+    memory: int = Field(description="MB.")
+    gpu_p4: float | None = None
+    ascend_a310: int | None = None
+
+
+class ServiceConfigItem(ResponseModel):
+    """A model version of a service, a revision or an update."""
+
+    model_id: ModelId
+    model_name: str = Field(description="Empty once the model is gone.")
+    model_version: str
+    specification: str
+    instance_count: int
+    weight: int | None = Field(None, description="Real-time: percent of the predictions.")
+    envs: dict[str, str]
+    deploy_timeout_in_seconds: int
+    cluster_id: str | None = None
+    pool_name: str | None = None
+    custom_spec: CustomSpecItem | None = None
+    additional_properties: JsonObject | None = None
+    affinity: JsonObject | None = None
+    src_path: str | None = None
+    dest_path: str | None = None
+    req_uri: str | None = None
+    mapping_type: Literal["file", "csv"] | None = None
+    mapping_rule: JsonObject | None = None
+    src_type: str | None = None
+
+
+class ServiceVersion(ServiceConfigItem):
+    """A model version of a service, with its present state."""
+
+    source_type: str
+    status: Literal["ready", "concerning", "notReady"] = Field(
+        description="All, some or none of its instances are ready."
     )
-    images = {model.id for model in details.models.values() if model.image}
-    return pending(settings, details.config, images)
+    scaling: bool
+    support_debug: bool
+    invocation_times: int | None = Field(None, description="Predictions.")
+    failed_times: int | None = Field(None, description="Those among them that failed.")
+    task_id: str | None = Field(None, description="Extension: the last run of a batch service.")
+    start_time: Millis | None = None
+    finished_time: Millis | None = None
 
 
-def _version(details: Details, version: VersionConfig) -> Json:
-    counted = details.counts.get((details.service.id, version.model_id), (0, 0))
-    return config_item(version, details.models.get(version.model_id)) | {
-        "source_type": "",
-        "status": _version_status(version, details.instances),
-        "scaling": False,
-        "support_debug": False,
-        **_counters(details.service, counted),
-        **_run(version, details.last_run),
-    }
+class ScheduleItem(ResponseModel):
+    """When the service stops by itself."""
+
+    type: str
+    time_unit: str
+    duration: int
 
 
-def _run(version: VersionConfig, last_run: LastRun | None) -> Json:
-    """Of a batch service its last run: ``task_id`` (ours), start and end."""
-    if version.batch is None or last_run is None:
-        return {}
-    return {"task_id": last_run.run.task_id, **batch.times(last_run.run)}
+class _ServiceFields(ResponseModel):
+    service_id: ServiceId
+    service_name: str
+    description: str
+    infer_type: InferType
+    status: ServiceStatus
+    owner: str
+    tenant: str
+    project: str
+    workspace_id: str
+    publish_at: Millis
+    transition_at: Millis
+    operation_time: Millis
+    invocation_times: int | None = Field(None, description="Predictions since its creation.")
+    failed_times: int | None = None
+    is_shared: bool
+    shared_count: int
+    is_free: bool
+    progress: int | None = Field(None, ge=0, le=100)
+    due_time: Millis | None = Field(None, description="When it stops by itself.")
+    schedule: list[ScheduleItem] | None = None
+    additional_properties: JsonObject | None = None
 
 
-def _counters(service: Service, counted: tuple[int, int]) -> Json:
-    """Predictions and failures; not shown where most come by WebSocket (services.md §9.3)."""
-    if takes_websockets(service.additional_properties):
-        return {}
-    return {"invocation_times": counted[0], "failed_times": counted[1]}
+class ServiceSummary(_ServiceFields):
+    """A service in a list."""
+
+    is_opened_sample_collection: str
+    start_time: Millis | None = Field(None, description="Batch: of the last run.")
+    finished_time: Millis | None = None
 
 
-def config_item(version: VersionConfig, model: Model | None) -> Json:
-    """A model version as shows and update logs list it; weights come out as integers."""
-    body: Json = {
-        "model_id": version.model_id,
-        "model_name": model.name if model else "",
-        "model_version": model.version if model else "",
-        "specification": version.specification,
-        "instance_count": version.instance_count,
-        **({"weight": version.weight} if version.batch is None else {}),
-        "envs": dict(version.envs),
-        "deploy_timeout_in_seconds": version.deploy_timeout_s,
-    }
-    named = {"cluster_id": version.cluster_id, "pool_name": version.pool_name}
-    body |= {key: name for key, name in named.items() if name}
-    if version.specification == CUSTOM and version.custom_spec:
-        body["custom_spec"] = version.custom_spec.to_json()
-    if version.additional_properties is not None:
-        body["additional_properties"] = version.additional_properties
-    if version.affinity:
-        body["affinity"] = version.affinity.to_json()
-    return body | (version.batch.sent() if version.batch else {})
+class ListServicesResponse(ResponseModel):
+    """Services of the project."""
+
+    total_count: int = Field(description="Before paging.")
+    count: int = Field(description="In this answer.")
+    services: list[ServiceSummary]
 
 
-def _version_status(version: VersionConfig, instances: Sequence[Instance]) -> str:
-    """``ready`` (all instances up), ``concerning`` (part) or ``notReady`` (none)."""
-    ready = sum(1 for i in instances if i.model_id == version.model_id and i.stage == Stage.READY)
-    if ready >= version.instance_count:
-        return "ready"
-    return "concerning" if ready else "notReady"
+class RevisionNumbers(ResponseModel):
+    """Extension: the configuration asked for last, the one that serves, the one shown."""
+
+    desired: int
+    serving: int | None
+    live: int | None
 
 
-def resource_ids(accepted: Accepted) -> list[str]:
-    """One id per deployed model (services.md §2.1)."""
-    return [f"INF-{fingerprint[:6]}@{accepted.at}" for fingerprint in accepted.deploys]
+class PendingSetting(ResponseModel):
+    """Extension: a setting that was accepted and is not in force here."""
+
+    field: str
+    reason: str
 
 
-def update_log(
-    log: UpdateLog, config: Sequence[VersionConfig], models: Mapping[str, Model]
-) -> Json:
-    """One entry of the update logs (services.md §9.4). ``reason`` and ``report`` are ours."""
-    body: Json = {
-        "update_time": log.update_time,
-        "result": log.result,
-        "config": [config_item(version, models.get(version.model_id)) for version in config],
-        "extend_config": [],
-        "cluster_id": next((v.cluster_id for v in config if v.cluster_id), ""),
-        "revision": log.revision,
-    }
-    if log.reason:
-        body["reason"] = log.reason
-    if log.report:
-        body["report"] = log.report
-    return body
+class SecretItem(ResponseModel):
+    """A secret as it was sent."""
+
+    secretId: str  # noqa: N815  the API's spelling
+    mouthPath: str  # noqa: N815
 
 
-def event(row: Event) -> Json:
-    """One event (services.md §9.5)."""
-    return {
-        "event_type": row.event_type,
-        "event_info": row.event_info,
-        "occur_time": row.occur_time,
-    }
+class TagItem(ResponseModel):
+    """A tag."""
+
+    key: str
+    value: str
 
 
-def _totals(service_id: str, counts: Counts) -> tuple[int, int]:
-    own = [pair for (owner, _), pair in counts.items() if owner == service_id]
-    return sum(i for i, _ in own), sum(f for _, f in own)
+class ShowServiceResponse(_ServiceFields):
+    """One service. Its ``ETag`` header is what ``If-Match`` of a change refers to."""
+
+    load_balancer_policy: LoadBalancerPolicy | None = None
+    access_address: str | None = Field(None, description="Where predictions go.")
+    update_time: Millis | None
+    priority: int
+    config: list[ServiceVersion]
+    revision: RevisionNumbers
+    cluster_id: str | None = None
+    pool_name: str | None = None
+    service_secrets: list[SecretItem] | None = None
+    pending: list[PendingSetting] | None = None
+    error_msg: str | None = Field(None, description="Why it failed.")
+    tags: list[TagItem] = Field(description="Extension.")
+
+
+class ShadowCounts(ResponseModel):
+    """Extension: what became of the copies that a shadow version got."""
+
+    percent: int
+    requests: int
+    errors: int
+    dropped: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class VersionMonitor(ResponseModel):
+    """What one version uses: cores, MB, cards; totals are what it may use."""
+
+    model_id: ModelId
+    model_name: str
+    model_version: str
+    invocation_times: int
+    failed_times: int
+    cpu_core_usage: float
+    cpu_core_total: float
+    cpu_memory_usage: int
+    cpu_memory_total: int
+    gpu_usage: float
+    gpu_total: float
+    gpu_memory_usage: float
+    gpu_memory_total: float
+    npu_usage: float
+    npu_total: float
+    npu_memory_usage: float
+    npu_memory_total: float
+    model_running_instance_count: int
+    model_instance_count: int
+    shadow: ShadowCounts | None = None
+
+
+class ShowServiceMonitorResponse(ResponseModel):
+    """services.md §9.6."""
+
+    service_id: ServiceId
+    service_name: str
+    service_instance_count: int
+    service_running_instance_count: int
+    req_count_per_min: int
+    monitors: list[VersionMonitor]
+    batch: RunDetails | None = Field(None, description="Extension: the last run.")

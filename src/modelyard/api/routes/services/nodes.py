@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, NoReturn
 
 from fastapi import APIRouter, Depends, Path
 
 from modelyard.api.body import JsonBody
 from modelyard.api.context import ContextDep
+from modelyard.api.contract.declare import BodyOf, answers
 from modelyard.api.deps import may
-from modelyard.api.routes.services import find
+from modelyard.api.routes.services.lookup import ServiceId, find
+from modelyard.api.schemas.service_requests import UpdateEdgeNodeStatusRequest
 from modelyard.domain.body_reader import Fields, Problems
 from modelyard.errors import InvalidRequest, refuse
 from modelyard.iam.claims import Claims
@@ -17,14 +19,21 @@ from modelyard.iam.claims import Claims
 router = APIRouter(prefix="/v1/{project_id}/services/{service_id}/nodes", tags=["services"])
 
 
-@router.put("/{node_id}/status")
+@router.put(
+    "/{node_id}/status",
+    operation_id="UpdateEdgeNodeStatus",
+    # No service has nodes here, so that it never succeeds.
+    status_code=400,
+    response_model=None,
+    responses=answers(None, 404, 413, status=400),
+)
 async def change_node_status(
-    service_id: Annotated[str, Path()],
+    service_id: ServiceId,
     node_id: Annotated[str, Path()],
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:nodeservice:action"))],
-    body: JsonBody,
-) -> dict[str, Any]:
+    body: Annotated[JsonBody, BodyOf(UpdateEdgeNodeStatusRequest)],
+) -> NoReturn:
     """Start or stop the instance on one node of an edge service; no other kind has nodes."""
     async with context.database.read() as session:
         service = await find(session, claims, service_id)

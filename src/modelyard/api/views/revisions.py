@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelyard.api.schemas.services import config_item
+from modelyard.api.views.versions import config_item
 from modelyard.domain.canary.request_counts import RequestRecord
 from modelyard.domain.service.config import VersionConfig
 from modelyard.domain.service.revision import diff

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from modelyard.api.schemas.batch import run_details
-from modelyard.api.schemas.services import Details, LastRun
+from modelyard.api.views.batch import run_details
+from modelyard.api.views.services import Details, LastRun
 from modelyard.domain.rollout.state import Stage
 from modelyard.domain.service.config import VersionConfig
 from modelyard.monitor.shadows import ShadowMeter, ShadowReading

@@ -44,14 +44,21 @@ _SCAFFOLD: dict[tuple[str | int, ...], Any] = {
 }
 
 
-def cases() -> tuple[Case, ...]:
-    """Every row's values in every call it belongs to; no request twice."""
-    found: dict[str, Case] = {}
-    for row in ROWS:
+def cases_by_row() -> dict[str, tuple[Case, ...]]:
+    """The cases of each row, by the row's number, calls and field; no request twice."""
+    seen: set[str] = set()
+    found: dict[str, tuple[Case, ...]] = {}
+    for number, row in enumerate(ROWS):
+        own = []
         for call in row.calls:
             for case in _of_row(row, call):
-                found.setdefault(repr((call, case.body, case.present)), case)
-    return tuple(found.values())
+                request = repr((call, case.body, case.present))
+                if request not in seen:
+                    seen.add(request)
+                    own.append(case)
+        if own:
+            found[f"{number} {'|'.join(row.calls)} {row.name}"] = tuple(own)
+    return found
 
 
 def _of_row(row: Row, call: str) -> Iterator[Case]:

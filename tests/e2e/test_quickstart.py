@@ -36,7 +36,7 @@ def test_cleanup_leaves_nothing(stack: Stack) -> None:
 
 
 def test_without_a_platform_it_says_how_to_start_one() -> None:
-    stack = Stack()
+    stack = Stack(forked=False)
     try:
         refused = stack.run("quickstart", check=False)
     finally:

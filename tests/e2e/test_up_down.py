@@ -24,7 +24,7 @@ from stack import Stack, processes_of
 @pytest.fixture
 def idle_stack() -> Iterator[Stack]:
     """A home and a port, nothing started."""
-    stack = Stack()
+    stack = Stack(forked=False)
     try:
         yield stack
     finally:

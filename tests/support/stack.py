@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from forked_commands import name_of, run_command
 from modelyard.processes import ProcessIdentity, alive, identify
 from modelyard.runtime.limits.instance_limits import read_in_force, take_away
 from ports import free_port
@@ -31,16 +32,24 @@ class Stack:
     """Started by ``with``, stopped and swept clean at its end.
 
     ``env``: more ``MODELYARD_*`` variables for the platform. A database given by
-    ``MODELYARD_DATABASE_URL`` in the tests' own environment is used too.
+    ``MODELYARD_DATABASE_URL`` in the tests' own environment is used too. Commands are forked
+    (``forked_commands``) unless ``forked`` is False or a crash point is armed by the environment.
     """
 
-    def __init__(self, *, env: Mapping[str, str] | None = None, home: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str] | None = None,
+        home: Path | None = None,
+        forked: bool = True,
+    ) -> None:
         # Short, so that sockets fit into the home.
         self.home = home or Path(tempfile.mkdtemp(prefix="my-"))
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         database = os.environ.get("MODELYARD_DATABASE_URL")
         self._more = {**({"MODELYARD_DATABASE_URL": database} if database else {}), **(env or {})}
+        self._forked = forked and "MODELYARD_CRASH" not in self._more
         self._client: httpx.Client | None = None
 
     # Life ------------------------------------------------------------------------------------
@@ -92,16 +101,21 @@ class Stack:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """One ``modelyard`` command; an exit code but 0 raises ``AssertionError`` if ``check``."""
-        done = subprocess.run(
-            [sys.executable, "-m", "modelyard", *arguments],
-            env=self.environment,
-            cwd=self.home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_LIMIT_S,
-            check=False,
-        )
+        if self._forked:
+            done = run_command(
+                arguments, env=self.environment, cwd=self.home, timeout=_COMMAND_LIMIT_S
+            )
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", "modelyard", *arguments],
+                env=self.environment,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_LIMIT_S,
+                check=False,
+            )
         if check:
             told = f"modelyard {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
             assert done.returncode == 0, told
@@ -356,14 +370,20 @@ def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
 
 
 def processes_of(home: Path) -> list[ProcessIdentity]:
-    """Every living process that has the home in its command line or environment, but us."""
+    """Every living process that has the home in its command line or environment, but us.
+
+    A forked control plane has it in its name instead.
+    """
     mark = os.fsencode(str(home))
+    name = os.fsencode(name_of(home)) + b"\n"
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            belongs = any(mark in (entry / part).read_bytes() for part in ("cmdline", "environ"))
+            belongs = (entry / "comm").read_bytes() == name or any(
+                mark in (entry / part).read_bytes() for part in ("cmdline", "environ")
+            )
         except OSError:
             continue
         process = identify(int(entry.name)) if belongs else None

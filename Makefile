@@ -2,6 +2,7 @@
 # make run:     install, then `modelyard up` in the foreground
 # make mutation: install, then the mutation test of the planner
 # make openapi: rewrite openapi.json, the published contract of the API
+# make test-upgrade: install, then services of an older build under this one
 # make test:    install, what the tests need of the system, then checks and tests
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2
 
-.PHONY: install run test check format system clean mutation openapi
+.PHONY: install run test check format system clean mutation openapi test-upgrade
 
 install: $(STAMP)
 
@@ -67,6 +68,10 @@ test: system check
 # A test compares the file with what the routes declare.
 openapi: install
 	$(BIN)/python -m modelyard.api > openapi.json
+
+# Whether services of an older build go on under this one; needs its commit in the repository.
+test-upgrade: install
+	$(BIN)/python -m pytest tests/upgrade
 
 # How many small changes of the planner's code its unit tests notice; some minutes.
 mutation: install

@@ -33,7 +33,8 @@ class Stack:
 
     ``env``: more ``MODELYARD_*`` variables for the platform. A database given by
     ``MODELYARD_DATABASE_URL`` in the tests' own environment is used too. Commands are forked
-    (``forked_commands``) unless ``forked`` is False or a crash point is armed by the environment.
+    (``forked_commands``) unless ``forked`` is False or a crash point is armed by the environment;
+    ``python``: the interpreter of another environment that runs them.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Stack:
         env: Mapping[str, str] | None = None,
         home: Path | None = None,
         forked: bool = True,
+        python: Path | None = None,
     ) -> None:
         # Short, so that sockets fit into the home.
         self.home = home or Path(tempfile.mkdtemp(prefix="my-"))
@@ -49,7 +51,8 @@ class Stack:
         self.address = f"http://127.0.0.1:{self.port}"
         database = os.environ.get("MODELYARD_DATABASE_URL")
         self._more = {**({"MODELYARD_DATABASE_URL": database} if database else {}), **(env or {})}
-        self._forked = forked and "MODELYARD_CRASH" not in self._more
+        self._python = str(python or sys.executable)
+        self._forked = forked and python is None and "MODELYARD_CRASH" not in self._more
         self._client: httpx.Client | None = None
 
     # Life ------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ class Stack:
             )
         else:
             done = subprocess.run(
-                [sys.executable, "-m", "modelyard", *arguments],
+                [self._python, "-m", "modelyard", *arguments],
                 env=self.environment,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,

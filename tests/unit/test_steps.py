@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -23,10 +24,21 @@ OWN_TRANSACTIONS = ("store/database.py", "store/inline_sqlite.py", "store/migrat
 """Behind ``Database.write``, and migrations, which no operation makes."""
 
 
+@functools.cache
+def expressions() -> dict[Path, list[ast.expr]]:
+    """Every expression in the product, by file."""
+    return {
+        path: [
+            node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.expr)
+        ]
+        for path in sorted(SOURCE.rglob("*.py"))
+    }
+
+
 def calls() -> Iterator[tuple[str, ast.Call]]:
     """Every call in the product, with where it stands."""
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, nodes in expressions().items():
+        for node in nodes:
             if isinstance(node, ast.Call):
                 yield f"{path.relative_to(SOURCE)}:{node.lineno}", node
 
@@ -72,14 +84,11 @@ def test_nothing_else_commits() -> None:
 
 def test_every_step_is_persisted_in_one_place() -> None:
     used: Counter[Step] = Counter()
-    for path in SOURCE.rglob("*.py"):
+    for path, nodes in expressions().items():
         # Twins in memory stand for the world, and name what happens to it again.
         if "testing" in path.parts or path.name == "steps.py":
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            step = step_of(node) if isinstance(node, ast.expr) else None
-            if step is not None:
-                used[step] += 1
+        used.update(step for node in nodes if (step := step_of(node)) is not None)
     assert sorted(set(Step) - set(used) - {Step.TEST}) == [], "declared, never persisted"
     assert Step.TEST not in used
     assert sorted(step for step, count in used.items() if count > 1 and step not in SHARED) == []

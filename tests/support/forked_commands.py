@@ -51,7 +51,8 @@ def _server() -> socket.socket:
 
     def end() -> None:
         ours.close()
-        process.wait(10)
+        process.kill()
+        process.wait()
 
     atexit.register(end)
     return ours

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from contract import Watch, watching
 from model_folders import write_package
+from order import ordered
 from podman_engine import images, podman  # noqa: F401  fixtures
 from stack import Stack
 
@@ -29,6 +30,10 @@ def answers_keep_the_contract(_watch: Watch) -> Iterator[None]:
     _watch.found.clear()
     yield
     assert not _watch.found, "\n".join(_watch.found[:5])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = ordered(items, Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from modelyard.batch.dispatch import dispatcher as dispatch
 from modelyard.batch.dispatch import http_client
 from modelyard.batch.dispatch.dispatcher import TIMED_OUT, Dispatcher
+from modelyard.batch.dispatch.endpoint import MOST_LINES
 from modelyard.batch.dispatch.work import Work
 from modelyard.domain.batch.run import Address, RunSpec
 
@@ -31,18 +32,21 @@ def spec(**more: object) -> RunSpec:
 class Script:
     """An instance that answers by ``reply(body, how often it has seen it)``.
 
-    ``seen``: bodies in the order of their arrival; ``together``: how many were there at once.
+    ``seen``: bodies in the order of their arrival; ``together``: how many were there at once;
+    ``connections``: how many have been opened.
     """
 
     def __init__(self, reply: Callable[[bytes, int], Reply]) -> None:
         self.seen: list[bytes] = []
         self.present: list[bytes] = []
         self.together: dict[bytes, int] = {}
+        self.connections = 0
         self._reply = reply
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
+        self.connections += 1
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -57,10 +61,13 @@ class Script:
                     await asyncio.sleep(DEADLINE_S)
                 if isinstance(reply, str):
                     # As an instance that dies: everything it has is lost.
+                    self.present.clear()
                     for one in self.writers:
                         one.transport.abort()
                     return
                 await asyncio.sleep(0.001)
+                if writer.is_closing():
+                    return
                 self.present.remove(body)
                 status, content, extra = reply
                 writer.write(
@@ -70,7 +77,6 @@ class Script:
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         finally:
-            self.present.clear()
             self.writers.discard(writer)
 
 
@@ -132,6 +138,20 @@ async def test_all_is_answered_once_by_whoever_has_room() -> None:
         assert await answers.all() == {body: (200, b"ok " + body) for body in bodies}
     assert sorted(scripts[0].seen + scripts[1].seen) == sorted(bodies)
     assert min(len(one.seen) for one in scripts) > 50
+
+
+async def test_a_thousand_rows_need_no_more_connections_than_may_be_under_way() -> None:
+    script = Script(ok)
+    async with asked(numbered(1000), script) as (_, answers):
+        assert len(await answers.all()) == 1000
+    assert script.connections <= MOST_LINES
+
+
+async def test_a_connection_that_its_server_ends_is_not_used_again() -> None:
+    script = Script(lambda body, _: (200, b"ok", "connection: close\r\n"))
+    async with asked(numbered(20), script, attempts=1) as (_, answers):
+        assert {status for status, _ in (await answers.all()).values()} == {200}
+    assert script.connections >= 20
 
 
 async def test_what_was_never_computed_goes_again_without_end() -> None:

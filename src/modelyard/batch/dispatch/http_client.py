@@ -44,7 +44,7 @@ class Line(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._size = 0
-        self._whole = self._not_computed = False
+        self._whole = self._not_computed = self._keep_alive = False
         self._endless = self._headed = False
 
     def send(self, request: bytes) -> None:
@@ -112,6 +112,8 @@ class Line(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._whole = self._parser.get_status_code() >= 200
+        # Only here: once ``feed_data`` has returned, the parser is reset and always says no.
+        self._keep_alive = self._parser.should_keep_alive()
 
     def _answered(self) -> None:
         parser = self._parser
@@ -121,7 +123,7 @@ class Line(asyncio.Protocol):
         pieces, self._body = self._body, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         not_computed, self._not_computed = self._not_computed, False
-        if not parser.should_keep_alive():
+        if not self._keep_alive:
             self.open = False
             if self._transport is not None:
                 self._transport.close()

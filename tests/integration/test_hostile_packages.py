@@ -17,7 +17,7 @@ import pytest
 from catalogue_support import Caller, Catalogue, catalogue
 
 from modelyard.cli.commands.object_transfer import Store, remote
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.objects import local
 from modelyard.objects.local import Entry
 from modelyard.objects.transfer import GIGABYTE, Limits, plan_transfer
@@ -241,7 +241,7 @@ def test_an_upload_hands_over_nothing_from_outside(tmp_path: Path) -> None:
     ):
         odd = package / "inner" / "odd"
         spoil(odd)
-        with pytest.raises(CliError, match=words):
+        with pytest.raises(ClientError, match=words):
             store.put_folder(package, remote(f"obs://bucket/refused-{number}"))
         assert not (tmp_path / f"objects/bucket/refused-{number}").exists()
         odd.unlink()

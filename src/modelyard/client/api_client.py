@@ -1,4 +1,4 @@
-"""The HTTP client behind every command: one token in memory, renewed when it is refused."""
+"""Send requests as one user; the token is kept in memory, and renewed when it is refused."""
 
 from __future__ import annotations
 
@@ -6,38 +6,42 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
+from urllib.parse import urlencode, urlsplit
 
-import httpx
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as NotInTime
 
 from modelyard.client.credentials import Credentials, find_credentials
 from modelyard.client.documents import Body, Document
 from modelyard.client.failures import ApiFailure, PlatformDown
 
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_TIMEOUT = Timeout(connect=5.0, read=60.0)
 
 Query: TypeAlias = Mapping[str, str | int]
 Upload: TypeAlias = tuple[str, tuple[str, bytes]]
 """A form field and the file's name and content."""
+FormPart: TypeAlias = tuple[str, str | tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Payload:
-    """What a request carries beside method and URL; the names are httpx's."""
+    """What a request carries beside method and URL. ``fields``: the parts of a form."""
 
     json: Body | None = None
-    params: Query | None = None
+    query: Query | None = None
     content: bytes | None = None
-    files: Sequence[Upload] | None = None
-    data: Mapping[str, str] | None = None
+    fields: Sequence[FormPart] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its answer, for those who show them."""
+    """One request and its answer; the names of ``headers`` are in lower case."""
 
     method: str
     path: str
@@ -51,7 +55,7 @@ class Client:
     """Calls the platform as one user in one project.
 
     ``watch`` is called after each exchange except those for tokens. Calls raise ``ApiFailure``
-    when the API refuses and ``PlatformDown`` when nobody answers.
+    when the API refuses, and ``PlatformDown`` when there is no answer.
     """
 
     def __init__(
@@ -59,13 +63,7 @@ class Client:
     ) -> None:
         self.credentials = credentials
         self.watch = watch
-        self._http = httpx.Client(
-            base_url=credentials.address,
-            timeout=_TIMEOUT,
-            trust_env=False,
-            # Loading the system's certificates takes longer than most commands.
-            verify=credentials.address.startswith("https://"),
-        )
+        self._http = PoolManager(timeout=_TIMEOUT, retries=False)
         self._token = ""
         self._project_id = credentials.project_id
 
@@ -78,7 +76,7 @@ class Client:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._http.close()
+        self._http.clear()
 
     @property
     def address(self) -> str:
@@ -91,18 +89,18 @@ class Client:
         return self._project_id
 
     def token(self, *, renew: bool = False) -> str:
-        """A project-scoped token (iam.md §1)."""
+        """Return a project-scoped token (iam.md §1)."""
         if self._token and not renew:
             return self._token
         answer = self._send(
             "POST", "/v3/auth/tokens?nocatalog=1", _Payload(json=self._token_request())
         )
-        if answer.status_code != httpx.codes.CREATED:
+        if answer.status != HTTPStatus.CREATED:
             raise _refusal(
                 answer, f"The credentials come from {self.credentials.source}: check them there."
             )
         self._token = answer.headers.get("X-Subject-Token", "")
-        project = Document(answer.json()).part("token").part("project")
+        project = Document(_content(answer)).part("token").part("project")
         self._project_id = project.text("id") or self._project_id
         return self._token
 
@@ -133,14 +131,13 @@ class Client:
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Document:
-        """One call; ``path`` starts with ``/``. Answers that are no object read as empty."""
-        payload = _Payload(json=body, params=query, headers=headers or {})
+        """Make one call; ``path`` starts with ``/``. An answer that is no object reads as empty."""
+        payload = _Payload(json=body, query=query, headers=headers or {})
         answer = self._authorised(method, path, payload)
-        content = _content(answer)
-        self._tell(method, answer, body, content)
-        if answer.is_error:
+        exchange = self._exchange(method, path, query, answer, body)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
             raise _refusal(answer)
-        return Document(content, answer.headers.get("ETag", ""))
+        return Document(exchange.answer, answer.headers.get("ETag", ""))
 
     def project(
         self,
@@ -150,11 +147,11 @@ class Client:
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Document:
-        """A call below ``/v1/{project_id}``."""
+        """Make a call below ``/v1/{project_id}``."""
         return self.call(method, f"/v1/{self.project_id}{path}", body, query, headers)
 
     def pages(self, path: str, key: str, query: Query | None = None) -> Iterator[Document]:
-        """All records of a list, page by page (services.md §12 row 22: record offsets)."""
+        """Yield all records of a list, page by page (services.md §12 row 22: record offsets)."""
         offset = 0
         while True:
             page = self.project("GET", path, query={**(query or {}), "offset": offset})
@@ -173,94 +170,104 @@ class Client:
         files: Sequence[Upload] = (),
         fields: Mapping[str, str] | None = None,
     ) -> Exchange:
-        """POST to a service's ``access_address`` (inference.md §1); raises on a refusal."""
+        """POST to a service's ``access_address`` (inference.md §1)."""
         content = json.dumps(body).encode() if raw is None and body is not None else raw
-        answer = self._authorised(
-            "POST",
-            address,
-            _Payload(
-                content=content,
-                files=files or None,
-                data=fields or None,
-                headers={} if files or fields else {"Content-Type": "application/json"},
-            ),
-        )
-        exchange = self._tell("POST", answer, body, _content(answer))
-        if answer.is_error:
+        form: list[FormPart] = [*(fields or {}).items(), *files]
+        headers = {} if form else {"Content-Type": "application/json"}
+        payload = _Payload(content=content, fields=form, headers=headers)
+        answer = self._authorised("POST", address, payload)
+        exchange = self._exchange("POST", address, None, answer, body)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
             raise _refusal(answer)
         return exchange
 
-    def _tell(
-        self, method: str, answer: httpx.Response, body: Body | None, content: object
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        query: Query | None,
+        answer: BaseHTTPResponse,
+        body: Body | None,
     ) -> Exchange:
         exchange = Exchange(
             method=method,
-            path=answer.request.url.raw_path.decode(),
+            path=_with_query(urlsplit(url).path, query),
             body=body,
-            status=answer.status_code,
-            answer=content,
-            headers=dict(answer.headers),
+            status=answer.status,
+            answer=_content(answer),
+            headers={name.lower(): value for name, value in answer.headers.items()},
         )
         if self.watch is not None:
             self.watch(exchange)
         return exchange
 
-    def _authorised(self, method: str, url: str, payload: _Payload) -> httpx.Response:
-        def once() -> httpx.Response:
+    def _authorised(self, method: str, url: str, payload: _Payload) -> BaseHTTPResponse:
+        def once() -> BaseHTTPResponse:
             headers = {**payload.headers, "X-Auth-Token": self.token()}
             return self._send(method, url, replace(payload, headers=headers))
 
         answer = once()
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             self.token(renew=True)
             answer = once()
         return answer
 
-    def _send(self, method: str, url: str, payload: _Payload) -> httpx.Response:
+    def _send(self, method: str, url: str, payload: _Payload) -> BaseHTTPResponse:
+        whole = _with_query(f"{self.address}{url}" if url.startswith("/") else url, payload.query)
+        given: dict[str, object] = {}
+        if payload.json is not None:
+            given["json"] = payload.json
+        elif payload.fields:
+            given["fields"] = payload.fields
+            given["encode_multipart"] = any(isinstance(part, tuple) for _, part in payload.fields)
+        else:
+            given["body"] = payload.content
         try:
             return self._http.request(
                 method,
-                url,
-                json=payload.json,
-                params=payload.params,
-                content=payload.content,
-                files=payload.files,
-                data=payload.data,
-                headers=payload.headers,
+                whole,
+                headers=dict(payload.headers),
+                redirect=False,
+                **given,  # type: ignore[arg-type]
             )
-        except httpx.TimeoutException as error:
+        except NotInTime as error:
             raise PlatformDown(self.address, f"no answer to {method} {url} in time") from error
-        except httpx.TransportError as error:
-            raise PlatformDown(self.address, str(error)) from error
+        except (HTTPError, OSError) as error:
+            raise PlatformDown(self.address, str(error.__cause__ or error)) from error
 
 
-def _content(answer: httpx.Response) -> object:
+def _with_query(url: str, query: Query | None) -> str:
+    return f"{url}?{urlencode(query)}" if query else url
+
+
+def _content(answer: BaseHTTPResponse) -> object:
     try:
         return answer.json()
     except ValueError:
-        return answer.text
+        return answer.data.decode(errors="replace")
 
 
-def _refusal(answer: httpx.Response, remedy: str = "") -> ApiFailure:
-    """The API's own words; Keystone's shape on ``/v3`` (iam.md §1, §5), a model's ``MR.`` shape."""
+def _refusal(answer: BaseHTTPResponse, remedy: str = "") -> ApiFailure:
+    """Read the API's error, Keystone's on ``/v3`` (iam.md §1, §5), or a model's (``MR.``)."""
     content = Document(_content(answer))
     message = (
         content.text("error_msg")
         or content.part("error").text("message")
         or content.text("msg")
-        or answer.text[:300]
-        or answer.reason_phrase
+        or answer.data.decode(errors="replace")[:300]
+        or answer.reason
+        or "no reason was given"
     )
     others = [
         f"{problem.text('field')}: {problem.text('reason')}. {problem.text('remedy')}"
         for problem in content.parts("problems")[1:]
     ]
     code = content.text("error_code") or content.text("erno")
-    return ApiFailure(answer.status_code, code, "\n".join([message, *others]), remedy, content)
+    return ApiFailure(answer.status, code, "\n".join([message, *others]), remedy, content)
 
 
 @contextmanager
 def connected(home: Path | None) -> Iterator[Client]:
-    """A client as the credentials of ``home`` or the environment say."""
+    """Open a client with the credentials of ``home`` or of the environment."""
     with Client(find_credentials(home)) as client:
         yield client

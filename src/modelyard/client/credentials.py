@@ -1,4 +1,4 @@
-"""Who the command acts as, and at which address."""
+"""Find the user to act as, and the platform's address."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from modelyard.client.documents import Document
-from modelyard.client.failures import CliError
-from modelyard.settings import Settings, variable_of
+from modelyard.client.failures import ClientError
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What it takes to get a project-scoped token (iam.md §1).
+    """Everything that a request for a project-scoped token needs (iam.md §1).
 
-    ``auth_url`` ends with ``/v3``. ``source`` says where it came from, for error messages.
+    ``auth_url`` ends with ``/v3``. ``source``: where the values come from, for error messages.
     """
 
     auth_url: str
@@ -38,35 +35,13 @@ class Credentials:
         return self.auth_url.rstrip("/").removesuffix("/v3")
 
 
-def settings_for(home: Path | None) -> Settings:
-    """The settings as flags and environment give them.
-
-    Raises ``CliError`` naming the variable that is not valid.
-    """
-    return checked_settings({} if home is None else {"home": home})
-
-
-def checked_settings(values: Mapping[str, object]) -> Settings:
-    """``Settings`` from flags over environment over defaults; errors as one line."""
-    try:
-        return Settings(**dict(values))  # type: ignore[arg-type]
-    except ValidationError as error:
-        first = error.errors()[0]
-        variable = variable_of(first["loc"])
-        flag = variable.removeprefix("MODELYARD_").lower().replace("_", "-")
-        raise CliError(
-            f"The setting {variable} is not valid: {first['msg']}.",
-            f"Correct the variable, or give another value with --{flag}.",
-        ) from error
-
-
 def find_credentials(home: Path | None) -> Credentials:
-    """The home's own; or those of ``OS_*`` variables, for another user of the same platform.
+    """Read the home's credentials, or the ``OS_*`` variables of another user of this platform.
 
-    Variables that lead to another cloud count only where there is no platform here. Raises
-    ``CliError`` when there are no credentials.
+    Variables that name another cloud are used only if the home has no credentials. Raises
+    ``ClientError`` when there are none.
     """
-    path = settings_for(home).layout.credentials_file
+    path = credentials_file(home)
     if home is None and all(os.environ.get(f"OS_{key}") for key in _NEEDED):
         given = _from_environment(os.environ)
         if not path.exists() or given.address == read_credentials(path).address:
@@ -74,20 +49,29 @@ def find_credentials(home: Path | None) -> Credentials:
     return read_credentials(path)
 
 
-def read_credentials(path: Path) -> Credentials:
-    """What the platform's first start wrote.
+def credentials_file(home: Path | None) -> Path:
+    """Return the path of the file that the first start of a platform writes.
 
-    Raises ``CliError`` when the file is missing or not readable.
+    Without ``home``, the folder is ``MODELYARD_HOME`` or ``~/.modelyard``.
+    """
+    folder = home or Path(os.environ.get("MODELYARD_HOME") or "~/.modelyard")
+    return folder.expanduser().absolute() / "credentials.json"
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Read the file that the platform's first start wrote.
+
+    Raises ``ClientError`` when the file is missing or not readable.
     """
     try:
         document = Document(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise CliError(
+        raise ClientError(
             f"There are no credentials at {path}.",
             "Start the platform with `modelyard up`, or name its folder with --home.",
         ) from None
     except (OSError, ValueError) as error:
-        raise CliError(
+        raise ClientError(
             f"The credentials at {path} cannot be read: {error}.",
             "Restore the file, or move it away and run `modelyard up` again.",
         ) from error
@@ -124,7 +108,7 @@ def _from_environment(environ: Mapping[str, str]) -> Credentials:
 
 
 def exports(credentials: Credentials) -> dict[str, str]:
-    """The ``OS_*`` variables by which OpenStack clients find and enter the platform."""
+    """Return the ``OS_*`` variables with which OpenStack clients log in to the platform."""
     return {
         "OS_AUTH_TYPE": "password",
         "OS_AUTH_URL": credentials.auth_url,
@@ -140,7 +124,7 @@ def exports(credentials: Credentials) -> dict[str, str]:
 
 
 def export_lines(variables: Mapping[str, str]) -> str:
-    """``export NAME=value`` lines for a POSIX shell, quoted.
+    """Return ``export NAME=value`` lines for a POSIX shell, quoted.
 
     ``eval $(modelyard env)`` without double quotes joins the lines by blanks, so each ends with a
     semicolon.

@@ -1,10 +1,10 @@
-"""What ends a command on purpose; shown as one line by ``app.main``.
+"""The errors of the client; a command that raises one prints it as one line.
 
 ::
 
-    CliError            exit code 1
-    ├── PlatformDown      nobody answers at the address
-    └── ApiFailure        the API refused, with its code and message
+    ClientError
+    ├── PlatformDown      no answer from the address
+    └── ApiFailure        the API refused the request, with its code and message
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from __future__ import annotations
 from modelyard.client.documents import Document
 
 
-class CliError(Exception):
-    """``message`` says what went wrong, ``remedy`` what to do next (may be empty)."""
-
-    exit_code = 1
+class ClientError(Exception):
+    """``message`` describes what went wrong, ``remedy`` what to do next (may be empty)."""
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(f"{message} {remedy}".strip())
@@ -23,11 +21,11 @@ class CliError(Exception):
         self.remedy = remedy
 
     def sentence(self) -> str:
-        """Both as one line."""
+        """Return both as one line."""
         return str(self)
 
 
-class PlatformDown(CliError):
+class PlatformDown(ClientError):
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(
             f"No platform answers at {address} ({reason}).",
@@ -35,7 +33,7 @@ class PlatformDown(CliError):
         )
 
 
-class ApiFailure(CliError):
+class ApiFailure(ClientError):
     """``status``: HTTP status; ``code``: ``ModelArts.3502`` and the like, or empty (iam.md §5).
 
     ``answer``: the whole answer, as far as it is an object.

@@ -1,4 +1,4 @@
-"""People say names, the API wants ids: from one to the other, and from words to a config."""
+"""Find ids by name, and build a ``config`` from the words of a command line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from pathlib import Path
 
 from modelyard.client.api_client import Client
 from modelyard.client.documents import Document
-from modelyard.client.failures import ApiFailure, CliError
-from modelyard.domain.service.batch_job import BATCH_FIELDS
+from modelyard.client.failures import ApiFailure, ClientError
 
 DEFAULT_FLAVOR = "modelarts.vm.cpu.2u"
+
+BATCH_FIELDS = (
+    "src_path",
+    "dest_path",
+    "req_uri",
+    "mapping_type",
+    "mapping_rule",
+    "src_type",
+)
+"""The fields of a version that describe the job of a batch service (services.md §3.4)."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -28,11 +37,11 @@ class Choice:
 
 
 def parse_choice(text: str) -> Choice:
-    """Raises ``CliError`` for what has another form."""
+    """Raises ``ClientError`` for what has another form."""
     model, equals, rest = text.partition("=")
     found = re.fullmatch(r"(\d{1,3})?(?:x(\d{1,3}))?", rest)
     if not model or found is None or (equals and not rest):
-        raise CliError(
+        raise ClientError(
             f"{text!r} does not name a model version.",
             "Write NAME:VERSION, NAME:VERSION=WEIGHT or NAME:VERSION=WEIGHTxCOUNT "
             "(for example iris:0.0.1=70x2).",
@@ -44,13 +53,13 @@ def parse_choice(text: str) -> Choice:
 def shared_weights(choices: Sequence[Choice]) -> list[int]:
     """A weight for each; when none is given they share 100 evenly.
 
-    Raises ``CliError`` when only some are given.
+    Raises ``ClientError`` when only some are given.
     """
     given = [choice.weight for choice in choices if choice.weight is not None]
     if len(given) == len(choices):
         return given
     if given:
-        raise CliError(
+        raise ClientError(
             "Some model versions have a weight and some have none.",
             "Give every version a weight (they sum to 100), or none at all.",
         )
@@ -59,7 +68,7 @@ def shared_weights(choices: Sequence[Choice]) -> list[int]:
 
 
 def find_service(client: Client, name_or_id: str) -> Document:
-    """The service's details. Raises ``CliError`` when there is none."""
+    """The service's details. Raises ``ClientError`` when there is none."""
     if _UUID.fullmatch(name_or_id):
         try:
             return client.project("GET", f"/services/{name_or_id}")
@@ -69,7 +78,7 @@ def find_service(client: Client, name_or_id: str) -> Document:
     for service in client.pages("/services", "services", {"service_name": name_or_id}):
         if service.text("service_name") == name_or_id:
             return client.project("GET", f"/services/{service.text('service_id')}")
-    raise CliError(
+    raise ClientError(
         f"There is no service {name_or_id!r} in this project.",
         "`modelyard service list` shows those there are.",
     )
@@ -88,11 +97,16 @@ def find_model(client: Client, name_or_id: str) -> Document:
     if not version:
         found = [model for model in found if model.text("model_status") == "published"] or found
     if not found:
-        raise CliError(
+        raise ClientError(
             f"There is no model {name_or_id!r} in this project.",
             "`modelyard model list` shows those there are; `modelyard model import` adds one.",
         )
     return max(found, key=lambda model: version_key(model.text("model_version")))
+
+
+def is_remote(path: str) -> bool:
+    """Whether ``path`` names something in the object store."""
+    return path.startswith(("obs://", "s3://"))
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -144,30 +158,30 @@ _KEPT = (
 
 
 def read_json(text: str, what: str) -> object:
-    """JSON given directly, or in a file as ``@path``. Raises ``CliError``."""
+    """JSON given directly, or in a file as ``@path``. Raises ``ClientError``."""
     source = what
     if text.startswith("@"):
         source = text[1:]
         try:
             text = Path(source).read_text(encoding="utf-8")
         except OSError as error:
-            raise CliError(f"{source} cannot be read: {error.strerror}.") from error
+            raise ClientError(f"{source} cannot be read: {error.strerror}.") from error
     try:
         value: object = json.loads(text)
     except ValueError as error:
-        raise CliError(
+        raise ClientError(
             f"{source} is not valid JSON: {error}.", "Use @FILE to read it from a file."
         ) from error
     return value
 
 
 def read_config(text: str) -> list[object]:
-    """A ``config`` array: itself, or as the member of an object. Raises ``CliError``."""
+    """A ``config`` array: itself, or as the member of an object. Raises ``ClientError``."""
     value = read_json(text, "--config")
     if isinstance(value, dict) and "config" in value:
         value = value["config"]
     if not isinstance(value, list):
-        raise CliError(
+        raise ClientError(
             "--config must hold a JSON array of model versions.",
             "See `modelyard service show NAME --json` for the form.",
         )
@@ -175,12 +189,12 @@ def read_config(text: str) -> list[object]:
 
 
 def read_envs(pairs: Sequence[str]) -> dict[str, str]:
-    """``NAME=value`` pairs. Raises ``CliError``."""
+    """``NAME=value`` pairs. Raises ``ClientError``."""
     envs = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise CliError(f"{pair!r} is not an environment variable.", "Write NAME=value.")
+            raise ClientError(f"{pair!r} is not an environment variable.", "Write NAME=value.")
         envs[name] = value
     return envs
 
@@ -194,5 +208,5 @@ def read_schedule(text: str) -> list[dict[str, object]]:
         return []
     found = re.fullmatch(r"(\d+)([mhd])", text)
     if found is None:
-        raise CliError(f"{text!r} is not a time to stop after.", "Write 90m, 2h, 1d or never.")
+        raise ClientError(f"{text!r} is not a time to stop after.", "Write 90m, 2h, 1d or never.")
     return [{"type": "stop", "time_unit": _UNITS[found[2]], "duration": int(found[1])}]

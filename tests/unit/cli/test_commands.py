@@ -124,7 +124,7 @@ def test_an_update_keeps_what_was_not_mentioned(modelyard: Run, standin: StandIn
 def test_an_update_of_nothing_is_refused(modelyard: Run, standin: StandIn) -> None:
     ran = modelyard("service", "update", "iris")
     assert ran.code == 1
-    assert "Nothing to change" in ran.err
+    assert "No change was given" in ran.err
     assert all(entry[0] == "GET" for entry in standin.seen)
 
 

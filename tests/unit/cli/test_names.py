@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.client.names import (
     Choice,
     parse_choice,
@@ -32,7 +32,7 @@ def test_a_choice_names_model_weight_and_count(text: str, choice: Choice) -> Non
 
 @pytest.mark.parametrize("text", ["", "=70", "iris:0.0.1=", "iris:0.0.1=a", "iris=70x", "i=1000"])
 def test_a_bad_choice_is_refused_with_the_form(text: str) -> None:
-    with pytest.raises(CliError) as caught:
+    with pytest.raises(ClientError) as caught:
         parse_choice(text)
     assert "NAME:VERSION=WEIGHT" in caught.value.sentence()
 
@@ -44,7 +44,7 @@ def test_weights_left_out_share_a_hundred() -> None:
 
 def test_weights_are_given_for_all_or_none() -> None:
     assert shared_weights([parse_choice("a=70"), parse_choice("b=30")]) == [70, 30]
-    with pytest.raises(CliError, match="Some model versions"):
+    with pytest.raises(ClientError, match="Some model versions"):
         shared_weights([parse_choice("a=70"), parse_choice("b")])
 
 
@@ -56,13 +56,13 @@ def test_schedules() -> None:
     assert read_schedule("90m") == [{"type": "stop", "time_unit": "MINUTES", "duration": 90}]
     assert read_schedule("1d") == [{"type": "stop", "time_unit": "DAYS", "duration": 1}]
     assert read_schedule("never") == []
-    with pytest.raises(CliError, match="90"):
+    with pytest.raises(ClientError, match="90"):
         read_schedule("90")
 
 
 def test_environment_pairs_may_hold_equal_signs() -> None:
     assert read_envs(["A=b=c", "D="]) == {"A": "b=c", "D": ""}
-    with pytest.raises(CliError, match="novalue"):
+    with pytest.raises(ClientError, match="novalue"):
         read_envs(["novalue"])
 
 
@@ -71,9 +71,9 @@ def test_config_is_read_from_text_or_file(tmp_path) -> None:
     file.write_text('{"config": [{"model_id": "m"}]}')
     assert read_config(f"@{file}") == [{"model_id": "m"}]
     assert read_config('[{"model_id": "m"}]') == [{"model_id": "m"}]
-    with pytest.raises(CliError, match="array"):
+    with pytest.raises(ClientError, match="array"):
         read_config("{}")
-    with pytest.raises(CliError, match="not valid JSON"):
+    with pytest.raises(ClientError, match="not valid JSON"):
         read_json("{", "--data")
-    with pytest.raises(CliError, match="cannot be read"):
+    with pytest.raises(ClientError, match="cannot be read"):
         read_json(f"@{tmp_path}/absent.json", "--data")

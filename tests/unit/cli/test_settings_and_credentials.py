@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cli.commands.platform import started_settings
+from modelyard.cli.lifecycle.settings import checked_settings, started_settings
 from modelyard.cli.lifecycle.wanted import (
     LifecycleTarget,
     as_started,
@@ -18,12 +18,11 @@ from modelyard.cli.lifecycle.wanted import (
 )
 from modelyard.client.credentials import (
     Credentials,
-    checked_settings,
     export_lines,
     exports,
     find_credentials,
 )
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 
 
 @pytest.fixture(autouse=True)
@@ -95,14 +94,14 @@ def test_a_difference_names_the_setting_but_no_database_password() -> None:
 
 def test_a_bad_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELYARD_PORT", "70000")
-    with pytest.raises(CliError, match="MODELYARD_PORT"):
+    with pytest.raises(ClientError, match="MODELYARD_PORT"):
         checked_settings({})
 
 
 def test_only_one_up_at_a_time(tmp_path: Path) -> None:
     settings = checked_settings({"home": tmp_path})
     settings.layout.prepare_home()
-    with exclusive(settings), pytest.raises(CliError, match="Another"):  # noqa: SIM117
+    with exclusive(settings), pytest.raises(ClientError, match="Another"):  # noqa: SIM117
         with exclusive(settings, timeout_s=0.1):
             pass
     with exclusive(settings, timeout_s=0.1):
@@ -153,7 +152,7 @@ def test_every_setting_but_secrets_reaches_a_restarted_control_plane(
 
 
 def test_missing_credentials_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match="modelyard up"):
+    with pytest.raises(ClientError, match="modelyard up"):
         find_credentials(tmp_path)
 
 

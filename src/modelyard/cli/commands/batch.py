@@ -7,19 +7,27 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.commands.service.revisions import ServiceArgument
-from modelyard.cli.terminal.change_preview import DryRunOption
-from modelyard.cli.terminal.options import HomeOption, JsonOption, TimeoutOption, WaitOption
+from modelyard.cli.groups import command_group
+from modelyard.cli.terminal.options import (
+    DryRunOption,
+    EnvOption,
+    FlavorOption,
+    HomeOption,
+    JsonOption,
+    NameArgument,
+    ServiceArgument,
+    TimeoutOption,
+    WaitOption,
+)
 from modelyard.cli.terminal.output import note, say, show_json, show_table
 from modelyard.cli.terminal.run_views import amount, last_task, show_run, watch_run
 from modelyard.client.api_client import Client, connected
 from modelyard.client.documents import Document, moment
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.client.names import build_config, find_service, parse_choice, read_envs, read_json
 
-app = typer.Typer(no_args_is_help=True, help="Run a model over stored files or rows.")
+app = command_group("Run a model over stored files or rows.")
 
-NameArgument = Annotated[str, typer.Argument(help="The new service's name.")]
 ModelOption = Annotated[
     str, typer.Option("--model", help="NAME:VERSION, NAME:VERSION=xCOUNT or a model's id.")
 ]
@@ -35,16 +43,13 @@ TargetOption = Annotated[
 RuleOption = Annotated[
     str | None,
     typer.Option(
-        "--rule", help="mapping_rule as JSON, or @FILE: one request per CSV row. Without: per file."
+        "--rule",
+        help="mapping_rule as JSON, or @FILE: one request per CSV row. Default: one per file.",
     ),
 ]
 UriOption = Annotated[str, typer.Option("--uri", help="The url of the model's api.")]
-FlavorOption = Annotated[str | None, typer.Option("--flavor", help="Specification to run on.")]
-EnvOption = Annotated[
-    list[str] | None, typer.Option("--env", help="NAME=value for the model; repeat it for more.")
-]
 TaskOption = Annotated[
-    str | None, typer.Option("--task", help="The run's task_id; without: the last run.")
+    str | None, typer.Option("--task", help="The run's task_id. Default: the last run.")
 ]
 _DAY_S = 86_400.0
 
@@ -87,7 +92,7 @@ def create(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Deploy a batch service: its first run begins at once."""
+    """Deploy a batch service; its first run starts at once."""
     with connected(home) as client:
         body = _body(client, name, model, _job(source, target, rule, uri), flavor, env)
         if dry_run:
@@ -114,7 +119,7 @@ def preview(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Count the input and show the first requests, and do nothing: as create --dry-run."""
+    """Count the input and show the first requests; the same as create --dry-run."""
     with connected(home) as client:
         body = _body(client, name, model, _job(source, target, rule, uri), None, None)
         _show_preview(client.project("POST", "/services", body, {"dry_run": "true"}), json)
@@ -149,7 +154,7 @@ def show(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show a run: how far it is, or what it came to."""
+    """Show the progress or the result of a run."""
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")
         task_id = task or last_task(client, service_id)
@@ -196,7 +201,10 @@ def watch(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show a run's progress until it is over; exit code 1 unless it has finished."""
+    """Show a run's progress until it ends.
+
+    The exit code is 1 unless the run has finished.
+    """
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")
         show_run(watch_run(client, service_id, task, timeout), json)
@@ -211,7 +219,7 @@ def retry_failed(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Compute again what failed in a run; the new output is that of both."""
+    """Compute the failures of a run again, and write the results of both runs."""
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")
         body = {"task_id": task} if task else {}
@@ -222,7 +230,7 @@ def retry_failed(
         elif json:
             show_json({"task_id": task_id})
         else:
-            note(f"The run {task_id} computes the failures again.")
+            note(f"Run {task_id} computes the failures again.")
 
 
 @app.command()
@@ -233,12 +241,13 @@ def start(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Run all again, from the beginning."""
+    """Run the whole input again."""
     with connected(home) as client:
         found = find_service(client, service)
         if found.text("status") in ("running", "concerning", "deploying"):
-            raise CliError(
-                f"A run of {service} goes on.", f"`modelyard batch watch {service}` shows it."
+            raise ClientError(
+                f"A run of {service} is still going.",
+                f"`modelyard batch watch {service}` shows it.",
             )
         service_id = found.text("service_id")
         client.project("PUT", f"/services/{service_id}", {"status": "running"})
@@ -248,4 +257,4 @@ def start(
         elif json:
             show_json({"task_id": task_id})
         else:
-            note(f"The run {task_id} begins.")
+            note(f"Run {task_id} has started.")

@@ -1,4 +1,4 @@
-"""``modelyard check``: the package doctor, without a platform."""
+"""``modelyard check``: the package doctor; it needs no platform."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import typer
 from modelyard.cli.commands.models import package_folder
 from modelyard.cli.doctor import advice, trial
 from modelyard.cli.doctor.sample import Sample, from_file, from_schema
-from modelyard.cli.lifecycle.wanted import as_started
+from modelyard.cli.lifecycle.settings import started_settings
 from modelyard.cli.terminal.findings import show_findings
 from modelyard.cli.terminal.options import HomeOption, JsonOption
 from modelyard.cli.terminal.output import Progress, note, progress, show_facts, show_json
-from modelyard.client.credentials import checked_settings, settings_for
 from modelyard.client.documents import Document
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.packages.config.config_json import ModelConfig, parse_config
 from modelyard.packages.doctor import (
     Finding,
@@ -36,8 +35,10 @@ _MOST_LOG_LINES = 20
 
 @dataclass
 class Report:
-    """What the doctor found; ``starts`` are the first and the second start, ``environment`` what it
-    says of the one that the package was tried in.
+    """The doctor's findings and measurements.
+
+    ``starts``: the first and the second start. ``environment``: facts about the environment in
+    which the package was tried.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -56,38 +57,39 @@ class Report:
 def check(
     folder: Annotated[str, typer.Argument(help="A folder that holds `model/`.")],
     static: Annotated[
-        bool, typer.Option("--static", help="Only read the package; run nothing of it.")
+        bool, typer.Option("--static", help="Only read the package; run none of its code.")
     ] = False,
     request: Annotated[
         Path | None,
-        typer.Option(help="A request to try: JSON, or a file to upload. Default: by its schema."),
+        typer.Option(help="A request to send: JSON, or a file to upload. Default: by its schema."),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Predictions a second to plan for.")] = 10.0,
-    timeout: Annotated[float, typer.Option(help="Seconds that a start may take.")] = 120.0,
+    rate: Annotated[float, typer.Option(help="Predictions per second to plan for.")] = 10.0,
+    timeout: Annotated[float, typer.Option(help="Longest start, in seconds.")] = 120.0,
     environment: Annotated[
         bool,
         typer.Option(
             "--environment/--no-environment",
-            help="Install what it depends on, as an import does, and try it in that.",
+            help="Install its dependencies, as an import does, and try the package with them.",
         ),
     ] = True,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Look a model package over, start it and measure it; exit status 1 when it would fail.
+    """Examine a model package, start it and measure it.
 
-    Unless --static is given, the package's code runs on this machine with your rights. Environments
-    are built in the platform's folder, where an import finds them again.
+    The exit code is 1 if the package would fail. Unless --static is given, the package's code runs
+    on this machine with your rights. Environments are built in the platform's folder, where an
+    import finds them again.
     """
     package = package_folder(folder)
     report = Report(_read(package))
     config = _config(package)
     runs = config is not None and config.model_type in PACKAGED
-    if not static and config is not None and runs and not _hopeless(report.findings):
+    if not static and config is not None and runs and not _cannot_start(report.findings):
         sample = _sample(request, config)
         with (
             tempfile.TemporaryDirectory(prefix="modelyard-check-") as scratch,
-            progress(f"looking at what {package.name} depends on") as shown,
+            progress(f"reading the dependencies of {package.name}") as shown,
         ):
             python = _python(package, config, home, report, shown, environment)
             if python is not None:
@@ -106,7 +108,7 @@ def _config(package: Path) -> ModelConfig | None:
     return parse_config((package / "model" / "config.json").read_bytes()).config
 
 
-def _hopeless(findings: list[Finding]) -> bool:
+def _cannot_start(findings: list[Finding]) -> bool:
     return any(one.level is Level.ERROR and one.kind in ("config", "files") for one in findings)
 
 
@@ -116,7 +118,7 @@ def _sample(request: Path | None, config: ModelConfig) -> Sample | None:
     try:
         return from_file(request.name, request.read_bytes(), config.apis[0])
     except OSError as error:
-        raise CliError(f"{request} cannot be read: {error.strerror}.") from error
+        raise ClientError(f"{request} cannot be read: {error.strerror}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,12 @@ def _python(
     shown: Progress,
     build: bool,
 ) -> str | None:
-    """What to try it with; None where the report has the reason why that cannot be."""
+    """Return the interpreter to use; None if there is none, for a reason in the report."""
     # Takes longer to import than a static check to run.
     from modelyard.cli.doctor.surroundings import quietly, surroundings
 
     quietly()
-    flags = {} if home is None else {"home": home}
-    settings = checked_settings(as_started(flags, settings_for(home)))
+    settings = started_settings(home)
     found = surroundings(package, config, settings, shown.update, build)
     report.findings += found.findings
     if found.environment is not None:
@@ -175,7 +176,7 @@ def _run(of: _Trial, sample: Sample | None, report: Report, shown: Progress) -> 
                 report.log = instance.log()
                 return
             if number == 1:
-                shown.update(f"asking {name}")
+                shown.update(f"sending requests to {name}")
                 _try(instance, sample, report)
                 shown.update(f"starting {name} again")
     assert report.memory is not None
@@ -211,7 +212,7 @@ def _show(report: Report, json: bool) -> None:
     if report.log:
         note("\n".join(report.log.splitlines()[-_MOST_LOG_LINES:]))
     if not report.findings:
-        note("Nothing to complain about.")
+        note("No findings.")
 
 
 def _facts(report: Report) -> dict[str, float | int | str]:

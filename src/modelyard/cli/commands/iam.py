@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from modelyard.cli.groups import command_group
 from modelyard.cli.terminal.options import HomeOption, JsonOption
 from modelyard.cli.terminal.output import note, show_facts, show_json, show_table
 from modelyard.client.api_client import Client, connected
 from modelyard.client.documents import Document
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 
-app = typer.Typer(no_args_is_help=True, help="Projects and users (for administrators).")
-add = typer.Typer(no_args_is_help=True, help="Add a project or a user.")
+app = command_group("Projects and users (for administrators).")
+add = command_group("Add a project or a user.")
 app.add_typer(add, name="add")
 
 
@@ -24,7 +25,7 @@ def add_project(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Add a project; its models and services are nobody else's."""
+    """Add a project, which has its own models and services."""
     with connected(home) as client:
         answer = client.call("POST", "/v3/projects", {"project": {"name": name}})
     project = answer.part("project")
@@ -85,7 +86,7 @@ def grant(
 @app.command()
 def projects(
     every: Annotated[
-        bool, typer.Option("--all", help="All of the domain (for administrators).")
+        bool, typer.Option("--all", help="All projects of the domain (for administrators).")
     ] = False,
     json: JsonOption = False,
     home: HomeOption = None,
@@ -115,7 +116,7 @@ def _domain_projects(client: Client) -> list[Document]:
     """All projects of the caller's domain, which only an administrator may see."""
     domains = client.call("GET", "/v3/domains").parts("domains")
     if not domains:
-        raise CliError("These credentials belong to no domain.")
+        raise ClientError("These credentials belong to no domain.")
     query = {"domain_id": domains[0].text("id")}
     return client.call("GET", "/v3/projects", query=query).parts("projects")
 
@@ -134,12 +135,12 @@ def _pick(found: list[Document], kind: str, name_or_id: str, remedy: str = "") -
         if name_or_id in (item.text("name"), item.text("id")):
             return item
     known = ", ".join(item.text("name") for item in found) or "none"
-    raise CliError(f"There is no {kind} {name_or_id!r} (known: {known}).", remedy)
+    raise ClientError(f"There is no {kind} {name_or_id!r} (known: {known}).", remedy)
 
 
 @app.command("rotate-keys")
 def rotate_keys(json: JsonOption = False, home: HomeOption = None) -> None:
-    """Sign tokens with a new key; tokens already out stay good until they expire."""
+    """Sign tokens with a new key; earlier tokens stay valid until they expire."""
     with connected(home) as client:
         answer = client.call("POST", "/v3/signing-keys")
     if json:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json as json_module
-import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modelyard.cli.commands.object_transfer import is_remote, open_store, remote
+from modelyard.cli.groups import command_group
 from modelyard.cli.terminal.findings import show_findings
-from modelyard.cli.terminal.options import HomeOption, JsonOption, TimeoutOption, WaitOption
+from modelyard.cli.terminal.options import (
+    TIMEOUT_S,
+    DescriptionOption,
+    HomeOption,
+    JsonOption,
+    ModelArgument,
+    TimeoutOption,
+    WaitOption,
+)
 from modelyard.cli.terminal.output import note, progress, show_facts, show_json, show_table
 from modelyard.cli.terminal.waits import Wait, wait_for_model
 from modelyard.client.api_client import Client, connected
 from modelyard.client.documents import Document, moment
-from modelyard.client.failures import CliError
-from modelyard.client.names import find_model, version_key
-from modelyard.packages.layout import NOT_PACKAGED
+from modelyard.client.failures import ClientError
+from modelyard.client.names import find_model, is_remote, version_key
 
-app = typer.Typer(no_args_is_help=True, help="Import and look after models.")
-
-BUCKET = "models"
-"""Bucket of ``model import FOLDER``: ``obs://models/<project_id>/<name>/<version>-<random>/``."""
+app = command_group("Import, list, show and delete models.")
 
 
 @app.command("import")
@@ -46,16 +49,16 @@ def import_model(
         str | None,
         typer.Option(help="See the engine list of the API; with --type Custom, an image."),
     ] = None,
-    description: Annotated[str | None, typer.Option(help="Up to 100 characters.")] = None,
+    description: DescriptionOption = None,
     policy: Annotated[
         str | None,
         typer.Option(
             "--dependency-policy",
-            help="Pins that cannot be had: relaxed (something near is taken) or exact (fail).",
+            help="Pins that cannot be installed: relaxed (use a version near it) or exact (fail).",
         ),
     ] = None,
     wait: WaitOption = True,
-    timeout: TimeoutOption = 600.0,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -66,13 +69,16 @@ def import_model(
         version = version or next_version(client, name)
         location = source
         if folder is not None:
+            # Only an upload needs the object store, whose modules belong to the server.
+            from modelyard.cli.commands.object_transfer import BUCKET, upload_package
+
             model_type = model_type or config_type(folder)
             shown.update(f"uploading {folder} to obs://{BUCKET}/")
             location = upload_package(home, client.project_id, folder, name, version)
         if model_type is None:
-            raise CliError(
+            raise ClientError(
                 f"The model's type is not known: {source} is not a local folder.",
-                "Say it with --type, for example --type PyTorch.",
+                "Name it with --type, for example --type PyTorch.",
             )
         body = {
             "model_name": name,
@@ -95,21 +101,21 @@ def import_model(
 
 
 def package_folder(source: str) -> Path:
-    """The local folder that holds ``model/``; its ``model/`` itself is taken for it too."""
+    """Return the folder that holds ``model/``; ``source`` may be either of the two."""
     folder = Path(source).expanduser().resolve()
     if folder.name == "model" and (folder / "config.json").is_file():
         return folder.parent
     if folder.is_file():
-        raise CliError(
+        raise ClientError(
             f"{folder} is a file, not a folder.",
             "Unpack archives first, and name the folder that holds `model/`.",
         )
     if not folder.is_dir():
-        raise CliError(
+        raise ClientError(
             f"The folder {folder} does not exist.", "Name a folder that holds `model/config.json`."
         )
     if not (folder / "model" / "config.json").is_file():
-        raise CliError(
+        raise ClientError(
             f"{folder} holds no model/config.json, so it is no model package.",
             "Put config.json, customize_service.py and the weights into its folder `model/`.",
         )
@@ -122,7 +128,7 @@ def is_image(source: str, model_type: str | None) -> bool:
 
 
 def default_name(source: str, folder: Path | None) -> str:
-    """The last part of the path, without what a model name may not hold."""
+    """Return the last part of the path, in the characters that a model name may have."""
     last = source.rstrip("/").rsplit("/", 1)[-1]
     # Of an image's address without its tag or digest.
     plain = folder.name if folder else last.partition("@")[0].partition(":")[0]
@@ -131,14 +137,14 @@ def default_name(source: str, folder: Path | None) -> str:
 
 
 def config_type(folder: Path) -> str:
-    """``model_type`` of the package's config.json. Raises ``CliError``."""
+    """``model_type`` of the package's config.json. Raises ``ClientError``."""
     path = folder / "model" / "config.json"
     try:
         found = Document(json_module.loads(path.read_bytes())).text("model_type")
     except (OSError, ValueError) as error:
-        raise CliError(f"{path} is not valid JSON: {error}.", "Correct it.") from error
+        raise ClientError(f"{path} is not valid JSON: {error}.", "Correct it.") from error
     if not found:
-        raise CliError(f"{path} has no `model_type`.", "Add it, or give --type.")
+        raise ClientError(f"{path} has no `model_type`.", "Add it, or give --type.")
     return found
 
 
@@ -155,19 +161,6 @@ def next_version(client: Client, name: str) -> str:
     major, minor, patch = (*max(versions), 0, 0, 0)[:3]
     number = major * 10_000 + minor * 100 + patch + 1
     return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
-
-
-def upload_package(
-    home: Path | None, project_id: str, folder: Path, name: str, version: str
-) -> str:
-    """Upload the package's ``model/``; returns its ``source_location``.
-
-    Each upload gets a folder of its own: another project's package of that name, and what an
-    earlier import left, stay as they are.
-    """
-    location = f"obs://{BUCKET}/{project_id}/{name}/{version}-{secrets.token_hex(4)}/"
-    open_store(home).put_folder(folder / "model", remote(f"{location}model"), NOT_PACKAGED)
-    return location
 
 
 @app.command("list")
@@ -212,7 +205,7 @@ def _size(count: int) -> str:
 
 @app.command()
 def show(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME:VERSION, NAME or id.")],
+    model: ModelArgument,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -247,7 +240,7 @@ def _show_model(model: Document, json: bool) -> None:
 
 
 def _environment(environment: Document) -> str:
-    """What a model runs in, in a few words; blank before it is known."""
+    """Describe the environment of a model; empty before it is known."""
     if not environment.raw:
         return ""
     python, digest = environment.text("python"), environment.text("digest")
@@ -261,7 +254,7 @@ def _environment(environment: Document) -> str:
 
 @app.command()
 def delete(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME:VERSION, NAME or id.")],
+    model: ModelArgument,
     cascade: Annotated[
         bool, typer.Option("--cascade", help="All versions of the same name.")
     ] = False,
@@ -277,7 +270,7 @@ def delete(
         show_json(answer.raw)
     failed = answer.parts("delete_failed_list")
     if failed:
-        raise CliError(
+        raise ClientError(
             f"{failed[0].text('error_code')}: {failed[0].text('error_msg')}",
             "Take the model out of its services, or delete them, and try again.",
         )

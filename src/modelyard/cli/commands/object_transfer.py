@@ -1,9 +1,13 @@
-"""Copying between local files and the platform's object store."""
+"""Copy between local files and the platform's object store.
+
+The store has no HTTP interface: these commands run where the platform does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
@@ -11,45 +15,42 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from modelyard.cli.lifecycle.wanted import as_started
-from modelyard.client.credentials import checked_settings
-from modelyard.client.failures import CliError
+from modelyard.cli.lifecycle.settings import started_settings
+from modelyard.client.failures import ClientError
 from modelyard.errors import ModelyardError
 from modelyard.objects.local import Entry
 from modelyard.objects.paths import ObjectPath, parse_path
 from modelyard.objects.store import Objects
 from modelyard.objects.transfer import Limits, plan_transfer
+from modelyard.packages.layout import NOT_PACKAGED
 
 T = TypeVar("T")
 
-_REMOTE = ("obs://", "s3://")
+BUCKET = "models"
+"""Bucket of uploaded packages: ``obs://models/<project_id>/<name>/<version>-<random>/``."""
+
 _LIMITS = Limits(files=1_000_000, size=1 << 50)
 
 
-def is_remote(path: str) -> bool:
-    """Whether ``path`` names something in the object store."""
-    return path.startswith(_REMOTE)
-
-
 def remote(path: str) -> ObjectPath:
-    """The bucket and key of ``obs://bucket/key``. Raises ``CliError``."""
+    """The bucket and key of ``obs://bucket/key``. Raises ``ClientError``."""
     try:
         return parse_path(path, "path")
     except ModelyardError as error:
-        raise CliError(error.message) from error
+        raise ClientError(error.message) from error
 
 
 class Store:
-    """The platform's object store, call by call. Every call raises ``CliError``."""
+    """The platform's object store, call by call. Every call raises ``ClientError``."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self._objects = Objects(root)
 
     def buckets(self) -> list[str]:
-        """The names of all buckets; an S3 endpoint does not tell them."""
+        """The names of all buckets of a local store; those of an S3 endpoint are not listed."""
         if "://" in self.root:
-            raise CliError(
+            raise ClientError(
                 "An S3 endpoint does not list its buckets here.", "Name one: obs://bucket/."
             )
         root = Path(self.root)
@@ -70,19 +71,19 @@ class Store:
         try:
             _done(self._objects.put(target, source))
         except OSError as error:
-            raise CliError(f"{source} cannot be copied: {error}.") from error
+            raise ClientError(f"{source} cannot be copied: {error}.") from error
 
     def put_folder(self, source: Path, target: ObjectPath, leave_out: Sequence[str] = ()) -> int:
         """Upload every file below ``source``; returns how many.
 
-        What is named in ``leave_out`` is skipped. A folder without files is an error, and so is
-        one that holds a link out of it, a pipe or a device: then nothing is uploaded.
+        Names in ``leave_out`` are skipped. Nothing is uploaded from a folder without files, or one
+        that holds a link out of it, a pipe or a device.
         """
         found = list(islice(_files(source, leave_out), _LIMITS.files + 1))
         if not found:
-            raise CliError(f"The folder {source} holds no files.")
+            raise ClientError(f"The folder {source} holds no files.")
         if len(found) > _LIMITS.files:
-            raise CliError(f"The folder {source} holds more than {_LIMITS.files} files.")
+            raise ClientError(f"The folder {source} holds more than {_LIMITS.files} files.")
         for path in found:
             self.put(path, target.child(path.relative_to(source).as_posix()))
         return len(found)
@@ -91,7 +92,7 @@ class Store:
         """Download one object to the file ``target``, or into the folder ``target``."""
         info = _done(self._objects.info(source))
         if info is None:
-            raise CliError(f"There is no object {source}.", "`modelyard obs ls` shows all.")
+            raise ClientError(f"There is no object {source}.", "`modelyard obs ls` shows all.")
         folder, _, name = source.key.rpartition("/")
         into = target / name if target.is_dir() else target
         self._fetch(ObjectPath(source.bucket, folder), [info], {name: into})
@@ -100,7 +101,7 @@ class Store:
         """Download everything below ``source`` into the folder ``target``; returns how many."""
         entries = _done(self._objects.list(source, _LIMITS.files))
         if not entries:
-            raise CliError(f"Nothing lies at {source}.", "`modelyard obs ls` shows all.")
+            raise ClientError(f"Nothing lies at {source}.", "`modelyard obs ls` shows all.")
         skip = len(source.key) + 1 if source.key else 0
         self._fetch(
             source, entries, {entry.key[skip:]: target / entry.key[skip:] for entry in entries}
@@ -122,21 +123,21 @@ class Store:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.move(folder / copy.target, target)
         except OSError as error:
-            raise CliError(f"{source} cannot be copied: {error}.") from error
+            raise ClientError(f"{source} cannot be copied: {error}.") from error
 
 
 def _done(call: Coroutine[object, object, T]) -> T:
     try:
         return asyncio.run(call)
     except ModelyardError as error:
-        raise CliError(error.message) from error
+        raise ClientError(error.message) from error
 
 
 def _files(folder: Path, leave_out: Sequence[str]) -> Iterator[Path]:
-    """The files below ``folder``. Raises ``CliError`` for what is none and what is not its own.
+    """Yield the files below ``folder``; raises ``ClientError`` for pipes, devices, links out of it.
 
-    A link to a file of the folder counts as that file. Any other link may lead to something that
-    nobody meant to hand over, or round in a circle.
+    A link to a file of the folder counts as that file. Any other link is refused: it may lead to a
+    file that was not meant to be uploaded, or round in a circle.
     """
     top = folder.resolve()
     for at, folders, names in os.walk(folder):
@@ -146,12 +147,12 @@ def _files(folder: Path, leave_out: Sequence[str]) -> Iterator[Path]:
                 continue
             path = Path(at) / name
             if path.is_symlink() and not (path.is_file() and _inside(path, top)):
-                raise CliError(
+                raise ClientError(
                     f"{path} is a link that leads to no file of its folder.",
                     "Put a copy in its place.",
                 )
             if not path.is_file():
-                raise CliError(f"{path} is no plain file.", "Remove it.")
+                raise ClientError(f"{path} is no plain file.", "Remove it.")
             yield path
 
 
@@ -161,5 +162,17 @@ def _inside(path: Path, top: Path) -> bool:
 
 def open_store(home: Path | None) -> Store:
     """The object store of the platform of ``home``: as it was started, else as settings say."""
-    given: dict[str, object] = {} if home is None else {"home": home}
-    return Store(checked_settings(as_started(given, checked_settings(given))).objects)
+    return Store(started_settings(home).objects)
+
+
+def upload_package(
+    home: Path | None, project_id: str, folder: Path, name: str, version: str
+) -> str:
+    """Upload the ``model/`` of a package; returns its ``source_location``.
+
+    Each upload gets a new folder, so that it cannot change another project's package of that name,
+    nor an earlier import.
+    """
+    location = f"obs://{BUCKET}/{project_id}/{name}/{version}-{secrets.token_hex(4)}/"
+    open_store(home).put_folder(folder / "model", remote(f"{location}model"), NOT_PACKAGED)
+    return location

@@ -1,4 +1,4 @@
-"""``modelyard obs``: look into the object store and copy."""
+"""``modelyard obs``: list and copy objects of the object store."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.commands.object_transfer import Store, is_remote, open_store, remote
+from modelyard.cli.commands.object_transfer import Store, open_store, remote
+from modelyard.cli.groups import command_group
 from modelyard.cli.terminal.options import HomeOption, JsonOption
 from modelyard.cli.terminal.output import note, progress, show_json, show_table
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
+from modelyard.client.names import is_remote
 
-app = typer.Typer(no_args_is_help=True, help="Look into the object store and copy.")
+app = command_group("List and copy objects of the object store.")
 
 
 @app.command("ls")
@@ -52,7 +54,7 @@ def copy(
 ) -> None:
     """Copy a file or a folder into the object store, or out of it."""
     if is_remote(source) == is_remote(target):
-        raise CliError(
+        raise ClientError(
             "Exactly one of source and target must be an obs:// path.",
             "For example `modelyard obs cp -r ./data obs://bucket/data`.",
         )
@@ -80,10 +82,10 @@ def _upload(store: Store, source: Path, target: str, recursive: bool) -> int:
     place = remote(target)
     if source.is_dir():
         if not recursive:
-            raise CliError(f"{source} is a folder.", "Copy it with --recursive.")
+            raise ClientError(f"{source} is a folder.", "Copy it with --recursive.")
         return store.put_folder(source, place)
     if not source.is_file():
-        raise CliError(f"{source} does not exist.")
+        raise ClientError(f"{source} does not exist.")
     into_folder = target.endswith("/") or not place.key
     store.put(source, place.child(source.name) if into_folder else place)
     return 1

@@ -1,4 +1,4 @@
-"""``up``, ``down``, ``status``, ``env`` and ``token``."""
+"""``modelyard up``, ``down`` and ``status``: the platform on this machine."""
 
 from __future__ import annotations
 
@@ -11,28 +11,18 @@ from typing import Annotated
 
 import typer
 
+from modelyard.cli.lifecycle.settings import started_settings
 from modelyard.cli.lifecycle.start import Say, Started, StartFailed, bring_up
 from modelyard.cli.lifecycle.status import PlatformStatus, look
 from modelyard.cli.lifecycle.stop import take_down
-from modelyard.cli.lifecycle.wanted import as_started
 from modelyard.cli.lifecycle.watch import keep_up
 from modelyard.cli.terminal.options import HomeOption, JsonOption
 from modelyard.cli.terminal.output import note, progress, say, show_facts, show_json, show_table
-from modelyard.client.api_client import connected
-from modelyard.client.credentials import checked_settings, export_lines, exports, find_credentials
 from modelyard.settings import Settings
 
 START_LIMIT_S = 60.0
 NOT_UP = 3
 """Exit code of ``status`` when the platform is not (wholly) up."""
-
-
-def started_settings(home: Path | None, **flags: object) -> Settings:
-    """Flag > environment > what the running platform was started with > default."""
-    given = {name: value for name, value in flags.items() if value is not None}
-    if home is not None:
-        given["home"] = home
-    return checked_settings(as_started(given, checked_settings(given)))
 
 
 def up(
@@ -69,13 +59,13 @@ def up(
         try:
             started = _start(settings, home, timeout)
             note("Ctrl-C stops it.")
-            ours = keep_up(settings, started.control_plane, note, timeout)
+            interrupted = keep_up(settings, started.control_plane, note, timeout)
         except KeyboardInterrupt:
-            ours = True
-    if ours:
+            interrupted = True
+    if interrupted:
         _stop(settings, settings.rollout.drain_grace)
     else:
-        note("Modelyard was taken down by another command.")
+        note("Another command stopped Modelyard.")
 
 
 def _start(settings: Settings, home: Path | None, timeout: float) -> Started:
@@ -94,22 +84,22 @@ def _start(settings: Settings, home: Path | None, timeout: float) -> Started:
 
 
 def start_detached(settings: Settings, say_so: Say, timeout: float = START_LIMIT_S) -> Started:
-    """Bring the platform up; a start from nothing that fails leaves nothing running.
+    """Start the platform; if nothing ran before and the start fails, stop all of it again.
 
-    Raises ``CliError``.
+    Raises ``ClientError``.
     """
     try:
         return bring_up(settings, say_so, timeout)
     except StartFailed as failure:
         if failure.fresh:
-            # Half a platform is of no use to anybody and would hold the port.
+            # Half a platform serves nothing, and holds the port.
             take_down(settings, lambda _: None, grace_s=5.0)
         raise
 
 
 @contextmanager
 def _interrupted_by_any_signal() -> Iterator[None]:
-    """SIGTERM and SIGHUP mean what Ctrl-C means."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -126,7 +116,7 @@ def _next_command(home: Path | None) -> str:
 def down(
     home: HomeOption = None,
     grace: Annotated[
-        float | None, typer.Option(min=0, help="Longest wait for each part, in seconds.")
+        float | None, typer.Option(min=0, help="Longest wait for each process, in seconds.")
     ] = None,
 ) -> None:
     """Stop the platform: control plane, gateway and every instance."""
@@ -145,7 +135,10 @@ def _stop(settings: Settings, grace: float) -> None:
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Show what runs. Exit code 0 when the platform is up, 3 otherwise."""
+    """Show what runs.
+
+    The exit code is 0 if the platform is up, and 3 otherwise.
+    """
     found = look(started_settings(home))
     if json:
         show_json(found.document())
@@ -156,17 +149,17 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
 
 
 def _show_status(found: PlatformStatus) -> None:
-    def words(pid: int | None) -> str:
+    def state(pid: int | None) -> str:
         return f"running, pid {pid}" if pid is not None else "not running"
 
-    control_plane = words(found.control_plane.pid if found.control_plane else None)
+    control_plane = state(found.control_plane.pid if found.control_plane else None)
     if found.control_plane and not found.answers:
         control_plane += ", does not answer"
     show_facts(
         {
             "address": found.address,
             "control plane": control_plane,
-            "gateway": words(found.gateway.pid if found.gateway else None),
+            "gateway": state(found.gateway.pid if found.gateway else None),
             "limits": found.limits.sentence(),
         }
     )
@@ -189,22 +182,3 @@ def _show_status(found: PlatformStatus) -> None:
     )
     if not found.up:
         note("The platform is not up. `modelyard up --detach` starts what is missing.")
-
-
-def env(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Print OS_* exports: `eval $(modelyard env)` sets up OpenStack clients."""
-    variables = exports(find_credentials(home))
-    if json:
-        show_json(variables)
-    else:
-        say(export_lines(variables))
-
-
-def token(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Print a token for the X-Auth-Token header."""
-    with connected(home) as client:
-        value = client.token()
-        if json:
-            show_json({"token": value, "project_id": client.project_id})
-        else:
-            say(value)

@@ -1,4 +1,4 @@
-"""``modelyard predict``: one prediction by a service."""
+"""``modelyard predict``: one prediction of a service."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.terminal.options import HomeOption, JsonOption
+from modelyard.cli.terminal.options import HomeOption, JsonOption, ServiceArgument
 from modelyard.cli.terminal.output import note, say, show_json
 from modelyard.client.api_client import Client, Exchange, Upload, connected
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.client.names import find_service, read_envs, read_json
 
 VERSION_HEADER = "x-modelyard-model-version"
 
 
 def predict(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")],
+    service: ServiceArgument,
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="The JSON body, or @FILE; @- reads stdin.")
     ] = None,
@@ -30,13 +30,13 @@ def predict(
         list[str] | None,
         typer.Option("--field", help="NAME=value beside the files; repeat it for more."),
     ] = None,
-    path: Annotated[str, typer.Option(help="The model's api url, when it is not `/`.")] = "",
+    path: Annotated[str, typer.Option(help="The url of the model's api, if it is not `/`.")] = "",
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Ask a running service for a prediction and print the answer."""
+    """Send one request to a running service and print the answer."""
     if (data is None) == (not file and not field):
-        raise CliError(
+        raise ClientError(
             "Give the request either as --data JSON or as --file FIELD=PATH.",
             """For example --data '{"data": {"req_data": [{"sepal_length": 5.1}]}}'.""",
         )
@@ -56,11 +56,11 @@ def _address(client: Client, service: str, path: str) -> str:
     found = find_service(client, service)
     status = found.text("status")
     if status not in ("running", "concerning"):
-        raise CliError(
-            f"The service {service} is {status}, so it answers no predictions.",
+        raise ClientError(
+            f"The service {service} is {status}, so it serves no predictions.",
             f"Start it with `modelyard service start {service}`."
             if status == "stopped"
-            else f"`modelyard service events {service}` tells why.",
+            else f"`modelyard service events {service}` shows why.",
         )
     address = found.text("access_address") or (
         f"{client.address}/v1/infers/{found.text('service_id')}"
@@ -72,11 +72,11 @@ def _upload(text: str) -> Upload:
     field, equals, name = text.partition("=")
     path = Path(name.removeprefix("@"))
     if not field or not equals:
-        raise CliError(f"{text!r} does not name a file to upload.", "Write FIELD=PATH.")
+        raise ClientError(f"{text!r} does not name a file to upload.", "Write FIELD=PATH.")
     try:
         return field, (path.name, path.read_bytes())
     except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ClientError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _show(answer: Exchange, json: bool) -> None:

@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.processes import ProcessIdentity, read_record
 from modelyard.settings import Settings
 
@@ -64,18 +64,18 @@ def port_is_free(settings: Settings) -> bool:
         try:
             probe.bind((host, port))
         except PermissionError as error:
-            raise CliError(
+            raise ClientError(
                 f"Port {port} on {host} may not be opened: {error.strerror}.",
                 "Choose a port above 1023 with --port or MODELYARD_PORT.",
             ) from error
         except socket.gaierror as error:
-            raise CliError(
+            raise ClientError(
                 f"The host {host!r} is not an address of this machine: {error.strerror}.",
                 "Give one with --host or MODELYARD_HOST, for example 127.0.0.1.",
             ) from error
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
-                raise CliError(
+                raise ClientError(
                     f"{host} is not an address of this machine.",
                     "Give one with --host or MODELYARD_HOST, for example 127.0.0.1.",
                 ) from error

@@ -19,7 +19,7 @@ from modelyard.cli.lifecycle.parts import (
     port_is_free,
 )
 from modelyard.cli.lifecycle.wanted import LifecycleTarget, exclusive, read_wanted, write_wanted
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.processes import (
     ProcessIdentity,
     alive,
@@ -43,7 +43,7 @@ class Started:
     started: bool
 
 
-class StartFailed(CliError):
+class StartFailed(ClientError):
     """It was started but does not answer. ``fresh``: nothing of the platform ran before."""
 
     def __init__(self, message: str, remedy: str) -> None:
@@ -52,16 +52,16 @@ class StartFailed(CliError):
 
 
 def bring_up(settings: Settings, say: Say, timeout_s: float) -> Started:
-    """Make the platform answer at its address; harmless when it already does.
+    """Start every part of the platform that does not run, and wait until it answers.
 
-    ``say`` is told what is going on. Raises ``StartFailed`` when it does not answer within
-    ``timeout_s`` seconds or the control plane ends early (with its last words), ``CliError`` when
-    the port is taken or the platform runs with other settings.
+    ``say`` gets a sentence about each step. Raises ``StartFailed`` if the platform does not answer
+    within ``timeout_s`` seconds or the control plane ends early, with the end of its log, and
+    ``ClientError`` if the port is taken or the platform runs with other settings.
     """
     try:
         settings.layout.prepare_home()
     except OSError as error:
-        raise CliError(
+        raise ClientError(
             f"The home {settings.home} cannot be used: {error}.",
             "Name another folder with --home or MODELYARD_HOME.",
         ) from error
@@ -100,7 +100,7 @@ def _start(settings: Settings, wanted: LifecycleTarget, say: Say, timeout_s: flo
 def spawn_control_plane(settings: Settings, wanted: LifecycleTarget) -> ProcessIdentity:
     """Start the control plane in a session of its own and leave its record.
 
-    Raises ``CliError`` when no process can be made.
+    Raises ``ClientError`` when no process can be made.
     """
     try:
         process = spawn_detached(
@@ -110,7 +110,7 @@ def spawn_control_plane(settings: Settings, wanted: LifecycleTarget) -> ProcessI
             log=control_plane_log(settings),
         )
     except OSError as error:
-        raise CliError(
+        raise ClientError(
             f"The control plane cannot be started: {error}.", "Check memory and process limits."
         ) from error
     # It writes its own record soon; until then nobody may start a second one.
@@ -126,7 +126,7 @@ def _refuse_other_settings(settings: Settings, parts: Parts, wanted: LifecycleTa
         return
     difference = running.difference(wanted)
     if difference:
-        raise CliError(
+        raise ClientError(
             f"The platform in {settings.home} runs with other settings ({difference}).",
             "Run `modelyard down` first to change them, or take another --home.",
         )
@@ -134,7 +134,7 @@ def _refuse_other_settings(settings: Settings, parts: Parts, wanted: LifecycleTa
 
 def _refuse_taken_port(settings: Settings) -> None:
     if not port_is_free(settings):
-        raise CliError(
+        raise ClientError(
             f"Port {settings.gateway.port} on {settings.gateway.host} is taken by another program.",
             "Stop that program, or choose a port with --port or MODELYARD_PORT.",
         )

@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 def take_down(settings: Settings, say: Say, grace_s: float) -> bool:
     """End every process of the platform; False when none ran.
 
-    Each is asked first and killed after ``grace_s`` seconds. Raises ``CliError`` when another
+    Each is asked first and killed after ``grace_s`` seconds. Raises ``ClientError`` when another
     ``up`` or ``down`` holds the home.
     """
     if not settings.layout.run_dir.is_dir():

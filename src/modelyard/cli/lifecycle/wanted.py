@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.processes import write_private
 from modelyard.settings import Settings
 
@@ -101,7 +101,7 @@ def as_started(given: Mapping[str, object], settings: Settings) -> dict[str, obj
 def exclusive(settings: Settings, timeout_s: float = 120.0) -> Iterator[None]:
     """Only one ``up`` or ``down`` works on a home at a time.
 
-    Raises ``CliError`` when another one holds the lock for longer than ``timeout_s``.
+    Raises ``ClientError`` when another one holds the lock for longer than ``timeout_s``.
     """
     path = settings.layout.run_dir / "up.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -119,7 +119,7 @@ def _lock(descriptor: int, path: Path, timeout_s: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise CliError(
+                raise ClientError(
                     f"Another `modelyard up` or `down` has held {path} for {timeout_s:.0f} s.",
                     "Wait for it to end, or end it, and try again.",
                 ) from None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from modelyard.cli.lifecycle.parts import control_plane_log, last_lines
 from modelyard.cli.lifecycle.start import bring_back
 from modelyard.cli.lifecycle.wanted import read_wanted
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.processes import ProcessIdentity, watch_exit
 from modelyard.settings import Settings
 
@@ -59,7 +59,7 @@ async def _again(settings: Settings, say: Say, timeout_s: float) -> ProcessIdent
     """The new control plane; None when none could be started, or none is wanted any more."""
     try:
         started = await asyncio.to_thread(bring_back, settings, lambda _: None, timeout_s)
-    except CliError as failure:
+    except ClientError as failure:
         say(failure.sentence())
         return None
     if started is None:

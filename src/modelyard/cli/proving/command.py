@@ -1,4 +1,4 @@
-"""``modelyard prove``: the promise that no prediction is lost, tried on the user's own machine."""
+"""``modelyard prove``: check on this machine that updates lose no prediction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.commands.platform import started_settings
+from modelyard.cli.lifecycle.settings import started_settings
 from modelyard.cli.lifecycle.status import look
 from modelyard.cli.proving.account import Account
 from modelyard.cli.proving.trial import Terms, Trial
@@ -17,20 +17,20 @@ from modelyard.cli.terminal.options import HomeOption, JsonOption
 from modelyard.cli.terminal.output import note, progress, say, show_facts, show_json
 from modelyard.client.api_client import Client
 from modelyard.client.credentials import find_credentials
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 
 _LOST = 1
 _MOST_SHOWN = 20
 
 
 def prove(
-    updates: Annotated[int, typer.Option(min=1, help="How many updates to ask for.")] = 100,
+    updates: Annotated[int, typer.Option(min=1, help="How many updates to make.")] = 100,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Ask for no more after so long; 0: no limit.")
+        float, typer.Option(min=0, help="Make no more updates after this time; 0: no limit.")
     ] = 0,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Predictions a second.")] = 200,
     kill: Annotated[
-        bool, typer.Option("--kill", help="Kill the control plane meanwhile, again and again.")
+        bool, typer.Option("--kill", help="Also kill the control plane, again and again.")
     ] = False,
     seed: Annotated[
         int | None,
@@ -39,13 +39,14 @@ def prove(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Change a service of its own under load, at random, and count what is lost: nothing.
+    """Change a service under load, at random, and count the predictions that are lost.
 
-    Exits with 1 when something was lost. All that it made is removed at the end.
+    The service is made for this and removed at the end. The exit code is 1 if a prediction was
+    lost.
     """
     settings = started_settings(home)
     if not look(settings).up:
-        raise CliError(
+        raise ClientError(
             f"No platform runs in {settings.home}.",
             "Start it with `modelyard up` in another shell.",
         )

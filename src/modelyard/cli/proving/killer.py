@@ -12,7 +12,7 @@ from typing import Self
 from modelyard.cli.lifecycle.parts import find_parts
 from modelyard.cli.lifecycle.start import bring_back
 from modelyard.cli.lifecycle.wanted import read_wanted
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.processes import send, wait_gone
 from modelyard.settings import Settings
 
@@ -37,7 +37,7 @@ class Killer:
 
     def __enter__(self) -> Self:
         if read_wanted(self._settings) is None:
-            raise CliError(
+            raise ClientError(
                 "The control plane was not started by `modelyard up`, so it would not come back.",
                 "Start the platform with `modelyard up --detach`, or leave out --kill.",
             )
@@ -69,4 +69,4 @@ class Killer:
             # One that is still ending would be taken for one that runs.
             asyncio.run(wait_gone(process, _END_LIMIT_S))
         if bring_back(self._settings, lambda _: None, _START_LIMIT_S) is None:
-            raise CliError("The platform was taken down meanwhile.")
+            raise ClientError("The platform was taken down meanwhile.")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from modelyard.client.failures import ApiFailure, CliError, PlatformDown
+from modelyard.client.failures import ApiFailure, ClientError, PlatformDown
 
 T = TypeVar("T")
 
@@ -18,19 +18,19 @@ _AWAY = (502, 503, 504)
 def patiently(call: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     """What ``call`` gives; for up to ``limit_s`` seconds it is made again when nobody answers.
 
-    Raises ``CliError`` like ``call`` for every other failure, and when the time is over.
+    Raises ``ClientError`` like ``call`` for every other failure, and when the time is over.
     """
     deadline = time.monotonic() + limit_s
     while True:
         try:
             return call()
-        except CliError as failure:
+        except ClientError as failure:
             if not _away(failure) or time.monotonic() >= deadline:
                 raise
         time.sleep(_PAUSE_S)
 
 
-def _away(failure: CliError) -> bool:
+def _away(failure: ClientError) -> bool:
     return isinstance(failure, PlatformDown) or (
         isinstance(failure, ApiFailure) and failure.status in _AWAY
     )

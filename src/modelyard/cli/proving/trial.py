@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelyard.cli.commands.models import upload_package
+from modelyard.cli.commands.object_transfer import upload_package
 from modelyard.cli.proving.account import (
     Account,
     RequestedUpdates,
@@ -27,7 +27,7 @@ from modelyard.cli.proving.updates import Means, TargetConfig, Version, next_upd
 from modelyard.cli.terminal.waits import Wait, wait_for_end, wait_for_model, wait_for_service
 from modelyard.client.api_client import Client
 from modelyard.client.documents import Document
-from modelyard.client.failures import ApiFailure, CliError
+from modelyard.client.failures import ApiFailure, ClientError
 from modelyard.settings import Settings
 
 MADE_BY = "Made by modelyard prove"
@@ -75,7 +75,7 @@ class Trial:
         self._chance = random.Random(self.terms.seed)  # noqa: S311
 
     def run(self) -> Account:
-        """All of it. Raises ``CliError`` when the platform fails other than by losing something."""
+        """Run the whole trial. Raises ``ClientError`` for failures other than lost predictions."""
         with self._models() as models, self._service(models[0]) as service_id:
             path = f"/services/{service_id}"
             means = Means(models, min(2, self.settings.capacity.max_instances_per_version))
@@ -144,7 +144,7 @@ class Trial:
                 return failure.status == 404
             return True
 
-        with contextlib.suppress(CliError):
+        with contextlib.suppress(ClientError):
             self._wait_for(remove, f"The removal of {path}")
 
     @contextmanager
@@ -252,7 +252,7 @@ class Trial:
         deadline = time.monotonic() + _WAIT_S
         while not condition():
             if time.monotonic() >= deadline:
-                raise CliError(f"{what} is not done after {_WAIT_S:.0f} s.")
+                raise ClientError(f"{what} is not done after {_WAIT_S:.0f} s.")
             time.sleep(_POLL_S)
 
 

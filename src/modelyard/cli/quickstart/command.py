@@ -1,4 +1,4 @@
-"""``modelyard quickstart``: the tour, against the running platform."""
+"""``modelyard quickstart``: a tour of the API on the running platform."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.commands.platform import start_detached, started_settings
+from modelyard.cli.commands.platform import start_detached
+from modelyard.cli.lifecycle.settings import started_settings
 from modelyard.cli.lifecycle.status import look
 from modelyard.cli.quickstart.tour import Tour
 from modelyard.cli.terminal.options import HomeOption, JsonOption
 from modelyard.cli.terminal.output import note, notes, progress, results, show_json
 from modelyard.client.api_client import Client
 from modelyard.client.credentials import find_credentials
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 
 
 def quickstart(
@@ -24,13 +25,13 @@ def quickstart(
         "quickstart"
     ),
     digits: Annotated[
-        bool, typer.Option("--digits/--no-digits", help="Also the image classifier.")
+        bool, typer.Option("--digits/--no-digits", help="Include the image classifier.")
     ] = True,
     keep: Annotated[
-        bool, typer.Option("--keep/--cleanup", help="Leave the service and models in place.")
+        bool, typer.Option("--keep/--cleanup", help="Keep the services and models at the end.")
     ] = True,
     up: Annotated[
-        bool, typer.Option("--up", help="Start the platform first when it does not run.")
+        bool, typer.Option("--up", help="Start the platform first if it does not run.")
     ] = False,
     json: JsonOption = False,
     home: HomeOption = None,
@@ -60,7 +61,7 @@ def _need_platform(home: Path | None, up: bool) -> None:
     if look(settings).up:
         return
     if not up:
-        raise CliError(
+        raise ClientError(
             f"No platform runs in {settings.home}.",
             "Start it with `modelyard up` in another shell, or use `modelyard quickstart --up`.",
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import modelyard
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 
 _TRAINING_LIMIT_S = 120.0
 
@@ -17,14 +17,14 @@ _TRAINING_LIMIT_S = 120.0
 def examples_folder() -> Path:
     """The installed package's examples, or those of the checkout it is installed from.
 
-    Raises ``CliError`` when there are none.
+    Raises ``ClientError`` when there are none.
     """
     package = Path(modelyard.__file__).resolve().parent
     places = (package / "_examples", package.parents[1] / "examples")
     for place in places:
         if (place / "iris-1" / "train.py").is_file():
             return place
-    raise CliError(
+    raise ClientError(
         f"The example packages are missing (looked in {places[0]} and {places[1]}).",
         "Run it from a checkout that is installed with `make install`.",
     )
@@ -40,7 +40,7 @@ def copy_examples(names: Sequence[str], into: Path) -> list[Path]:
 def train(folders: Sequence[Path]) -> None:
     """Run the ``train.py`` of each folder, all at the same time.
 
-    Raises ``CliError`` with the last line of a training that failed.
+    Raises ``ClientError`` with the last line of a training that failed.
     """
     running = [
         subprocess.Popen(
@@ -58,14 +58,14 @@ def train(folders: Sequence[Path]) -> None:
             output, _ = process.communicate(timeout=_TRAINING_LIMIT_S)
             if process.returncode != 0:
                 last = (output.strip().splitlines() or ["no output"])[-1]
-                raise CliError(
+                raise ClientError(
                     f"The training of {folder.name} failed: {last}",
                     "The examples need `pip install 'modelyard[examples]'`."
                     if "ModuleNotFoundError" in output
                     else "",
                 )
     except subprocess.TimeoutExpired:
-        raise CliError(f"A training took longer than {_TRAINING_LIMIT_S:.0f} s.") from None
+        raise ClientError(f"A training took longer than {_TRAINING_LIMIT_S:.0f} s.") from None
     finally:
         for process in running:
             if process.poll() is None:

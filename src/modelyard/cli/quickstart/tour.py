@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from modelyard.cli.commands.models import config_type, upload_package
+from modelyard.cli.commands.models import config_type
+from modelyard.cli.commands.object_transfer import upload_package
 from modelyard.cli.commands.predict import VERSION_HEADER
 from modelyard.cli.quickstart.examples import copy_examples, train
 from modelyard.cli.terminal.output import progress
@@ -24,7 +25,7 @@ from modelyard.cli.terminal.waits import (
 )
 from modelyard.client.api_client import Client, Exchange
 from modelyard.client.documents import Document
-from modelyard.client.failures import ApiFailure, CliError
+from modelyard.client.failures import ApiFailure, ClientError
 from modelyard.client.names import DEFAULT_FLAVOR
 
 MADE_BY = "Made by modelyard quickstart"
@@ -56,7 +57,7 @@ class Tour:
         self.summary: dict[str, object] = {}
 
     def run(self, *, with_digits: bool, keep: bool) -> dict[str, object]:
-        """All steps. Returns what was made and measured; raises ``CliError``."""
+        """All steps. Returns what was made and measured; raises ``ClientError``."""
         self._step("A token for all that follows (header X-Auth-Token)")
         self.client.token()
         self._line("POST /v3/auth/tokens", "201 (in header X-Subject-Token)")
@@ -188,7 +189,7 @@ class Tour:
         service_id, address = self._deploy("digits", model_id)
         image = next(iter(sorted(folder.rglob("*.png"))), None)
         if image is None:
-            raise CliError(f"The training of {folder.name} left no sample image.")
+            raise ClientError(f"The training of {folder.name} left no sample image.")
         self._step(f"Predict: upload {image.name} as `images`")
         self.client.predict(address, files=[("images", (image.name, image.read_bytes()))])
         return service_id
@@ -229,7 +230,7 @@ class Tour:
 
     def _refuse_foreign(self, thing: Document, name: str) -> None:
         if thing.text("description") != MADE_BY:
-            raise CliError(
+            raise ClientError(
                 f"{name!r} exists already and was not made by this tour.",
                 "Choose another prefix with `modelyard quickstart --name OTHER`.",
             )

@@ -1,5 +1,5 @@
-"""``--dry-run``, ``--plan`` and ``--if-match``: a change shown as a plan, and on what terms it is
-carried out.
+"""Show what a change would do, and state the terms on which it is made: ``--dry-run``, ``--plan``,
+``--if-match``.
 """
 
 from __future__ import annotations
@@ -10,54 +10,28 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Annotated
-
-import typer
-from rich.text import Text
 
 from modelyard.cli.terminal.output import results, say, show_facts, show_json, show_table
 from modelyard.client.api_client import Client, Query
 from modelyard.client.documents import Body, Document
 from modelyard.client.failures import ApiFailure
 
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Show what it would do, and do nothing.")
-]
-PlanOption = Annotated[
-    str | None,
-    typer.Option(
-        "--plan",
-        metavar="TOKEN",
-        help="Go ahead only if all is still as --dry-run planned it.",
-    ),
-]
-
-
-IfMatchOption = Annotated[
-    str | None,
-    typer.Option(
-        "--if-match",
-        metavar="ETAG",
-        help="Go ahead only if the service still has the etag that `service show` told.",
-    ),
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What must still be so for a change to go ahead: a plan's token, the service's entity tag."""
+    """The conditions of a change: the token of its plan, the entity tag of the service."""
 
     plan: str | None = None
     if_match: str | None = None
 
     @property
     def query(self) -> Query:
-        """What a call by these terms has in its query."""
+        """The query parameters that state the terms."""
         return {} if self.plan is None else {"plan_token": self.plan}
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """And in its headers. Shells take away the quotation marks that belong to a tag."""
+        """The headers that state the terms. Shells remove the quotation marks of a tag."""
         if self.if_match is None:
             return {}
         bare = re.fullmatch(r"[\w.-]+", self.if_match)
@@ -73,9 +47,9 @@ def show_preview(
     *,
     json: bool = False,
 ) -> None:
-    """Ask what the call would do and print it; ``path`` as for ``Client.project``.
+    """Print what the call would do; ``path`` as for ``Client.project``.
 
-    Raises ``ApiFailure`` when it would be refused, after the plan if there is one.
+    Raises ``ApiFailure`` if it would be refused, after printing the plan if there is one.
     """
     terms = terms or Terms()
     query = {"dry_run": "true", **terms.query}
@@ -103,7 +77,7 @@ def _show(plan: Document, json: bool) -> None:
     show_facts({"Expected": _expected(plan), "Known by": plan.text("expected_by")})
     token = plan.text("plan_token")
     if token:
-        say("\nTo go ahead, as long as all is as planned here:")
+        say("\nTo make this change, if its plan is still the same:")
         say(f"  {_command(token)}")
 
 
@@ -125,6 +99,8 @@ def _tables(plan: Document) -> None:
 
 
 def _heading(title: str, *, blank: bool = False) -> None:
+    from rich.text import Text
+
     if blank:
         say("")
     results().print(Text(title, style="bold"))
@@ -143,7 +119,7 @@ def _changes(plan: Document) -> list[Sequence[str]]:
 
 
 def _instances(plan: Document) -> Iterable[Sequence[str]]:
-    """Instances to which the same happens for the same reason at the same time share a line."""
+    """Group instances with the same action, time and reason into one row."""
 
     def alike(act: Document) -> tuple[str, ...]:
         until = f" until {_after(act, 'until_s')}" if "until_s" in act else ""
@@ -188,8 +164,8 @@ def _cost(plan: Document) -> list[Sequence[str]]:
 
 
 def _amount(amount: Document) -> str:
-    """Cores, memory and accelerators; what has no limit is left out."""
-    told = [
+    """Describe cores, memory and accelerators, as far as they are limited."""
+    parts = [
         f"{amount.text('cpu').removesuffix('.0')} cores" if amount.text("cpu") else "",
         f"{amount.number('memory_mb'):,} MB" if amount.text("memory_mb") else "",
         *(
@@ -200,12 +176,12 @@ def _amount(amount: Document) -> str:
     ]
     if amount.text("cpu") and not any(amount.raw.values()):
         return "-"
-    return ", ".join(part for part in told if part) or "no limit"
+    return ", ".join(part for part in parts if part) or "no limit"
 
 
 def _expected(plan: Document) -> str:
     seconds = plan.text("expected_seconds")
-    return f"{seconds.removesuffix('.0')} s" if seconds else "it does not come to its end"
+    return f"{seconds.removesuffix('.0')} s" if seconds else "it does not complete"
 
 
 def _version(entry: Document) -> str:
@@ -224,7 +200,7 @@ def _texts(plan: Document, key: str) -> list[str]:
 
 
 def _command(token: str) -> str:
-    """This very command, with the plan instead of the question."""
+    """Return the command that was called, with ``--plan`` in place of ``--dry-run``."""
     asked = [word for word in sys.argv[1:] if word != "--dry-run"]
     while "--plan" in asked:
         at = asked.index("--plan")

@@ -1,4 +1,4 @@
-"""Runs of batch services on the terminal: one of them, and one as it goes on."""
+"""Show a run of a batch service, once or until it ends."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from modelyard.cli.terminal.output import progress, show_facts, show_json
 from modelyard.cli.terminal.waits import Wait
 from modelyard.client.api_client import Client
 from modelyard.client.documents import Document, moment
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 
 _OVER = ("finished", "failed", "stopped", "replaced")
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def last_task(client: Client, service_id: str) -> str:
-    """The task id of the newest run. Raises ``CliError`` when there is none."""
+    """The task id of the newest run. Raises ``ClientError`` when there is none."""
     answer = client.project("GET", f"/services/{service_id}/runs", query={"limit": 1})
     found = answer.parts("runs")
     if not found:
-        raise CliError("The service has had no run.")
+        raise ClientError("The service has had no run.")
     return found[0].text("task_id")
 
 
 def watch_run(client: Client, service_id: str, task_id: str | None, timeout_s: float) -> Document:
-    """Tell how far a run is (without ``task_id``: the last one) until it is over; gives it.
+    """Show the progress of a run (by default the last one) until it ends; returns the run.
 
-    Raises ``CliError`` unless it has finished.
+    Raises ``ClientError`` unless it has finished.
     """
     chosen = task_id or last_task(client, service_id)
     path = f"/services/{service_id}/runs/{chosen}"
@@ -41,9 +41,9 @@ def watch_run(client: Client, service_id: str, task_id: str | None, timeout_s: f
     if done.text("status") == "finished":
         return done
     reason = done.text("error_msg") or "no reason was given"
-    raise CliError(
+    raise ClientError(
         f"The run {chosen} was not finished but {done.text('status')}: {reason}",
-        f"`modelyard service events {service_id}` tells the story.",
+        f"`modelyard service events {service_id}` shows its history.",
     )
 
 
@@ -52,14 +52,14 @@ def _how_far(run: Document) -> str:
         return "waiting for instances"
     if not run.raw.get("listed"):
         return f"listing the input: {run.part('files').number('total'):,} files so far"
-    said = (
+    progress = (
         f"{run.number('progress')} %: {run.number('processed'):,} {run.text('unit')}, "
         f"{run.number('failed'):,} failed, {run.raw.get('rate', 0):,} per second"
     )
     left = run.raw.get("seconds_left")
     if isinstance(left, int | float):
-        said += f", {_duration(left)} left"
-    return " · ".join(part for part in (said, run.text("message")) if part)
+        progress += f", {_duration(left)} left"
+    return " · ".join(part for part in (progress, run.text("message")) if part)
 
 
 def _duration(seconds: float) -> str:
@@ -69,7 +69,7 @@ def _duration(seconds: float) -> str:
 
 
 def show_run(run: Document, json: bool) -> None:
-    """One run on stdout."""
+    """Print one run on stdout."""
     if json:
         show_json(run.raw)
         return
@@ -93,7 +93,7 @@ def show_run(run: Document, json: bool) -> None:
 
 
 def amount(found: Document) -> str:
-    """``bytes`` of a document in the unit that suits."""
+    """Format ``bytes`` of a document with a suitable unit."""
     size, unit = float(found.number("bytes")), 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1

@@ -1,4 +1,4 @@
-"""Waiting for models, services and updates, telling the latest event along the way."""
+"""Wait for models, services and updates, and show the latest event meanwhile."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 
 from modelyard.client.api_client import Client
 from modelyard.client.documents import Document
-from modelyard.client.failures import ApiFailure, CliError
+from modelyard.client.failures import ApiFailure, ClientError
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How long to wait (seconds) and whom to tell."""
+    """Waits at most ``timeout_s`` seconds; ``report`` gets a sentence about each state."""
 
-    say: Say
+    report: Report
     timeout_s: float
 
     def until(self, look: Callable[[], Document | None], what: str) -> Document:
-        """The first document that ``look`` gives. Raises ``CliError`` after ``timeout_s``."""
+        """Return the first document that ``look`` finds; raises ``ClientError`` at the deadline."""
         deadline = time.monotonic() + self.timeout_s
         pause = _FIRST_PAUSE_S
         while True:
@@ -32,16 +32,16 @@ class Wait:
             if found is not None:
                 return found
             if time.monotonic() >= deadline:
-                raise CliError(
+                raise ClientError(
                     f"{what} is not done after {self.timeout_s:.0f} s.",
-                    "It goes on; look again later, or wait longer with --timeout.",
+                    "It continues; look again later, or wait longer with --timeout.",
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
 def latest_event(client: Client, path: str) -> str:
-    """The text of the newest event below ``path``; ``""`` when there is none."""
+    """Return the text of the newest event below ``path``; ``""`` when there is none."""
     try:
         events = client.project("GET", f"{path}/events", query={"limit": 1}).parts("events")
     except ApiFailure:
@@ -50,7 +50,7 @@ def latest_event(client: Client, path: str) -> str:
 
 
 def wait_for_model(client: Client, model_id: str, wait: Wait) -> Document:
-    """Until the model is published. Raises ``CliError`` with the reason when it failed."""
+    """Wait until the model is published. Raises ``ClientError`` with the reason when it failed."""
     path = f"/models/{model_id}"
 
     def look() -> Document | None:
@@ -61,12 +61,12 @@ def wait_for_model(client: Client, model_id: str, wait: Wait) -> Document:
             return model
         if status in ("failed", "building_failed"):
             reason = model.text("error_msg") or event or "no reason was given"
-            raise CliError(
+            raise ClientError(
                 f"The model {_name(model)} was not accepted: {reason}",
                 f"Correct the package and import it again; `modelyard model delete {model_id}` "
                 "removes this one.",
             )
-        wait.say(f"model {_name(model)}: {status}" + (f" · {event}" if event else ""))
+        wait.report(f"model {_name(model)}: {status}" + (f" · {event}" if event else ""))
         return None
 
     return wait.until(look, f"The import of model {model_id}")
@@ -77,9 +77,9 @@ def _name(model: Document) -> str:
 
 
 def wait_for_service(client: Client, service_id: str, goal: str, wait: Wait) -> Document:
-    """Until the service's status is ``goal``. Raises ``CliError`` when it failed.
+    """Wait until the service's status is ``goal``. Raises ``ClientError`` if it failed.
 
-    A batch service may have finished before anybody saw it running.
+    A batch service may have finished before a request could see it running.
     """
     goals = (goal, "finished") if goal == "running" else (goal,)
     path = f"/services/{service_id}"
@@ -93,18 +93,18 @@ def wait_for_service(client: Client, service_id: str, goal: str, wait: Wait) -> 
         name = service.text("service_name")
         if status == "failed":
             reason = service.text("error_msg") or event or "no reason was given"
-            raise CliError(
+            raise ClientError(
                 f"The service {name} failed: {reason}",
-                f"`modelyard service events {name}` tells the story.",
+                f"`modelyard service events {name}` shows its history.",
             )
-        wait.say(f"service {name}: {status}" + (f" · {event}" if event else ""))
+        wait.report(f"service {name}: {status}" + (f" · {event}" if event else ""))
         return None
 
     return wait.until(look, f"The service {service_id} becoming {goal}")
 
 
 def wait_for_update(client: Client, service_id: str, update_time: str, wait: Wait) -> Document:
-    """Until the update is in force. Raises ``CliError`` when it was rolled back.
+    """Wait until the update is in force. Raises ``ClientError`` if it was rolled back.
 
     ``update_time`` is the update's key (services.md §9.4); ``""`` means the newest one.
     """
@@ -118,18 +118,18 @@ def wait_for_update(client: Client, service_id: str, update_time: str, wait: Wai
             return client.project("GET", path)
         event = latest_event(client, path)
         if result == "FAIL":
-            raise CliError(
+            raise ClientError(
                 f"The update failed and was rolled back: {event or 'no reason was given'}",
-                f"`modelyard service events {service_id}` tells the story.",
+                f"`modelyard service events {service_id}` shows its history.",
             )
-        wait.say("update running" + (f" · {event}" if event else ""))
+        wait.report("update running" + (f" · {event}" if event else ""))
         return None
 
     return wait.until(look, f"The update of service {service_id}")
 
 
 def wait_for_end(client: Client, service_id: str, wait: Wait) -> None:
-    """Until a deleted service is gone."""
+    """Wait until a deleted service no longer exists."""
 
     def look() -> Document | None:
         try:
@@ -138,7 +138,7 @@ def wait_for_end(client: Client, service_id: str, wait: Wait) -> None:
             if failure.status == 404:
                 return Document({})
             raise
-        wait.say(f"service {service.text('service_name')}: {service.text('status')}")
+        wait.report(f"service {service.text('service_name')}: {service.text('status')}")
         return None
 
     wait.until(look, f"The deletion of service {service_id}")

@@ -1,4 +1,4 @@
-"""``modelyard service patch|tag``: changes in part."""
+"""``modelyard service patch`` and ``tag``: changes of single values."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.commands.service.revisions import ServiceArgument
-from modelyard.cli.terminal.change_preview import (
+from modelyard.cli.terminal.change_preview import Terms, show_preview
+from modelyard.cli.terminal.options import (
+    TIMEOUT_S,
     DryRunOption,
+    HomeOption,
     IfMatchOption,
+    JsonOption,
     PlanOption,
-    Terms,
-    show_preview,
+    ServiceArgument,
+    TimeoutOption,
+    WaitOption,
 )
-from modelyard.cli.terminal.options import HomeOption, JsonOption, TimeoutOption, WaitOption
 from modelyard.cli.terminal.output import note, progress, show_json, show_table
 from modelyard.cli.terminal.waits import Wait, wait_for_update
 from modelyard.client.api_client import connected
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.client.names import find_service
-
-_TIMEOUT_S = 600.0
 
 
 def patch(
@@ -37,11 +38,11 @@ def patch(
     plan: PlanOption = None,
     if_match: IfMatchOption = None,
     wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Replace single values of the configuration, named by JSON pointers."""
+    """Replace single values of the configuration, which JSON pointers name."""
     operations = [_operation(text) for text in changes]
     with connected(home) as client:
         present = find_service(client, service)
@@ -53,8 +54,8 @@ def patch(
         answer = client.project("PATCH", path, operations, terms.query, terms.headers)
         if wait and present.text("status") not in ("stopped", "stopping"):
             with progress(f"updating {service}") as shown:
-                told = Wait(shown.update, timeout)
-                wait_for_update(client, service_id, answer.text("update_time"), told)
+                wait_at_most = Wait(shown.update, timeout)
+                wait_for_update(client, service_id, answer.text("update_time"), wait_at_most)
     if json:
         show_json(answer.raw)
     else:
@@ -62,10 +63,10 @@ def patch(
 
 
 def _operation(text: str) -> dict[str, object]:
-    """Raises ``CliError`` for what is no pointer and value."""
+    """Raises ``ClientError`` for what is no pointer and value."""
     path, equals, value = text.partition("=")
     if not equals or not path.startswith("/"):
-        raise CliError(f"{text!r} names no change.", "Write /config/0/weight=30.")
+        raise ClientError(f"{text!r} names no change.", "Write /config/0/weight=30.")
     try:
         return {"op": "replace", "path": path, "value": codec.loads(value)}
     except ValueError:
@@ -84,7 +85,7 @@ def tag(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Set and remove tags, and show those that the service has then."""
+    """Set and remove tags, and show all tags of the service."""
     put = [dict(zip(("key", "value"), text.split("=", 1), strict=False)) for text in tags or ()]
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")

@@ -1,51 +1,14 @@
-"""What a command says of a service's versions, as the ``config`` array (services.md §3.3)."""
+"""Build the ``config`` array (services.md §3.3) from the options of a command."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-import typer
 
 from modelyard.client.api_client import Client
 from modelyard.client.documents import Document
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.client.names import build_config, parse_choice, read_config, read_envs
-
-ModelOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        help="NAME:VERSION, NAME:VERSION=WEIGHT, NAME:VERSION=WEIGHTxCOUNT or a model's id; "
-        "repeat it for more.",
-    ),
-]
-ConfigOption = Annotated[
-    str | None, typer.Option("--config", help="The whole config array as JSON, or @FILE.")
-]
-FlavorOption = Annotated[str | None, typer.Option("--flavor", help="Specification to run on.")]
-EnvOption = Annotated[
-    list[str] | None, typer.Option("--env", help="NAME=value for the model; repeat it for more.")
-]
-SurgeOption = Annotated[
-    float | None,
-    typer.Option(
-        "--max-surge",
-        help="Instances that an update may add for a while: below 1 a fraction, from 1 on a count.",
-    ),
-]
-UnavailableOption = Annotated[
-    float | None,
-    typer.Option(
-        "--max-unavailable",
-        help="Instances that may be missing meanwhile: below 1 a fraction, from 1 on a count.",
-    ),
-]
-GraceOption = Annotated[
-    int | None,
-    typer.Option("--grace", help="Seconds that an instance has to finish what it is asked."),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,42 +25,42 @@ class VersionOptions:
 
     @property
     def rollout(self) -> dict[str, object]:
-        """How instances are exchanged, as ``additional_properties`` name it (services.md §5.2)."""
-        said = {
+        """The rollout limits, by their names in ``additional_properties`` (services.md §5.2)."""
+        values = {
             "max_surge": self.max_surge,
             "max_unavailable": self.max_unavailable,
             "termination_grace_period_seconds": self.grace,
         }
-        return {key: value for key, value in said.items() if value is not None}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 def entries_of(
-    client: Client, wishes: VersionOptions, present: Document | None = None
+    client: Client, options: VersionOptions, present: Document | None = None
 ) -> list[dict[str, object]] | list[object] | None:
-    """The ``config`` to send; None when nothing is said of it. Raises ``CliError``.
+    """Return the ``config`` to send; None if no option concerns it. Raises ``ClientError``.
 
-    ``present``: the service as it is, which keeps what is not mentioned.
+    ``present``: the service as it is; what no option names keeps its value.
     """
-    others = wishes.flavor or wishes.env or wishes.rollout
-    if wishes.config is not None:
-        if wishes.model or others:
-            raise CliError(
+    others = options.flavor or options.env or options.rollout
+    if options.config is not None:
+        if options.model or others:
+            raise ClientError(
                 "--config cannot be combined with options that change parts of it.",
-                "Put everything into --config, or leave it away.",
+                "Put everything into --config, or leave it out.",
             )
-        return read_config(wishes.config)
+        return read_config(options.config)
     now = present.parts("config") if present is not None else []
-    choices = [parse_choice(text) for text in wishes.model or ()]
+    choices = [parse_choice(text) for text in options.model or ()]
     if not choices and others:
         choices = [
             parse_choice(f"{entry.text('model_id')}={entry.number('weight')}") for entry in now
         ]
     if not choices:
         return None
-    entries = build_config(client, choices, wishes.flavor, read_envs(wishes.env or ()), now)
-    for entry in entries if wishes.rollout else ():
+    entries = build_config(client, choices, options.flavor, read_envs(options.env or ()), now)
+    for entry in entries if options.rollout else ():
         entry["additional_properties"] = with_rollout(
-            Document(entry.get("additional_properties")).raw, wishes.rollout
+            Document(entry.get("additional_properties")).raw, options.rollout
         )
     return entries
 
@@ -105,9 +68,9 @@ def entries_of(
 def with_rollout(
     properties: Mapping[str, object], rollout: Mapping[str, object]
 ) -> dict[str, object]:
-    """A version's ``properties`` with those of ``rollout`` in place of its own. Pure.
+    """Return a version's ``properties`` with those of ``rollout`` in place of its own. Pure.
 
-    They may stand one level down, in a group of any name, and must not be there twice.
+    They may stand one level down, in a group of any name, and must not occur twice.
     """
     kept: dict[str, object] = {}
     for key, value in properties.items():

@@ -1,4 +1,4 @@
-"""``modelyard service revisions|compare|rollback|served|request``: a service's past."""
+"""``modelyard service revisions|compare|rollback|served|request``: a service's history."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from urllib.parse import quote
 
 import typer
 
-from modelyard.cli.terminal.change_preview import (
+from modelyard.cli.terminal.change_preview import Terms, show_preview
+from modelyard.cli.terminal.options import (
+    TIMEOUT_S,
     DryRunOption,
+    HomeOption,
     IfMatchOption,
+    JsonOption,
     PlanOption,
-    Terms,
-    show_preview,
+    ServiceArgument,
+    TimeoutOption,
+    WaitOption,
 )
-from modelyard.cli.terminal.options import HomeOption, JsonOption, TimeoutOption, WaitOption
 from modelyard.cli.terminal.output import note, progress, show_facts, show_json, show_table
 from modelyard.cli.terminal.waits import Wait, wait_for_update
 from modelyard.client.api_client import connected
 from modelyard.client.documents import Document, moment
 from modelyard.client.names import find_service
-
-ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
-_TIMEOUT_S = 600.0
 
 
 def short_version(entry: Document) -> str:
@@ -34,7 +35,7 @@ def short_version(entry: Document) -> str:
 
 
 def revisions(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:
-    """List the configurations that the service was asked to have, newest first."""
+    """List the revisions of the service's configuration, newest first."""
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")
         found = list(client.pages(f"/services/{service_id}/revisions", "revisions"))
@@ -65,11 +66,11 @@ def _remark(revision: Document) -> str:
 def compare(
     service: ServiceArgument,
     old: Annotated[int, typer.Argument(metavar="FROM", min=1, help="A revision's number.")],
-    new: Annotated[int, typer.Argument(metavar="TO", min=1, help="Another one's.")],
+    new: Annotated[int, typer.Argument(metavar="TO", min=1, help="Another revision's number.")],
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show what differs between two revisions, and what that does to instances."""
+    """Show the differences of two revisions, and their effects on instances."""
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")
         path = f"/services/{service_id}/revisions/compare"
@@ -94,16 +95,16 @@ def compare(
 
 def rollback(
     service: ServiceArgument,
-    revision: Annotated[int, typer.Argument(min=1, help="The revision to bring back.")],
+    revision: Annotated[int, typer.Argument(min=1, help="The revision to apply.")],
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     if_match: IfMatchOption = None,
     wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Bring an earlier revision's configuration back, as a new revision."""
+    """Apply the configuration of an earlier revision, as a new revision."""
     with connected(home) as client:
         present = find_service(client, service)
         service_id = present.text("service_id")
@@ -115,8 +116,8 @@ def rollback(
         answer = client.project("POST", path, query=terms.query, headers=terms.headers)
         if wait and present.text("status") not in ("stopped", "stopping"):
             with progress(f"bringing revision {revision} of {service} back") as shown:
-                told = Wait(shown.update, timeout)
-                wait_for_update(client, service_id, answer.text("update_time"), told)
+                wait_at_most = Wait(shown.update, timeout)
+                wait_for_update(client, service_id, answer.text("update_time"), wait_at_most)
     if json:
         show_json(answer.raw)
     else:
@@ -134,7 +135,7 @@ def served(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show which revision answered predictions at a moment."""
+    """Show which revision served predictions at a given time."""
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")
         answer = client.project("GET", f"/services/{service_id}/served", query={"at": at})
@@ -165,8 +166,9 @@ def request(
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show which revision, version and instance answered one prediction, as long as the log has
-    it.
+    """Show which revision, version and instance answered a prediction.
+
+    The request log keeps a prediction for some time.
     """
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")

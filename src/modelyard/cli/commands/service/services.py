@@ -1,4 +1,4 @@
-"""``modelyard service``: deploy, change, watch and end services."""
+"""``modelyard service``: deploy, change, watch and delete services."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from typing import Annotated
 import typer
 
 from modelyard.cli.commands.service.changes import patch, tag
-from modelyard.cli.commands.service.config import (
-    ConfigOption,
-    EnvOption,
-    FlavorOption,
-    ModelOption,
-    VersionOptions,
-    entries_of,
-)
+from modelyard.cli.commands.service.config import VersionOptions, entries_of
 from modelyard.cli.commands.service.revisions import (
-    ServiceArgument,
     compare,
     request,
     revisions,
@@ -25,33 +17,48 @@ from modelyard.cli.commands.service.revisions import (
     served,
     short_version,
 )
-from modelyard.cli.commands.service.update import DescriptionOption, StopAfterOption, update
+from modelyard.cli.commands.service.update import update
 from modelyard.cli.commands.service.views import show_answer, show_service
-from modelyard.cli.terminal.change_preview import DryRunOption, PlanOption, Terms, show_preview
-from modelyard.cli.terminal.options import HomeOption, JsonOption, TimeoutOption, WaitOption
+from modelyard.cli.groups import command_group
+from modelyard.cli.terminal.change_preview import Terms, show_preview
+from modelyard.cli.terminal.options import (
+    TIMEOUT_S,
+    ConfigOption,
+    DescriptionOption,
+    DryRunOption,
+    EnvOption,
+    FlavorOption,
+    HomeOption,
+    JsonOption,
+    ModelsOption,
+    NameArgument,
+    PlanOption,
+    ServiceArgument,
+    StopAfterOption,
+    TimeoutOption,
+    WaitOption,
+)
 from modelyard.cli.terminal.output import progress, show_json, show_table
 from modelyard.cli.terminal.waits import Wait, wait_for_end, wait_for_service
 from modelyard.client.api_client import Client, connected
 from modelyard.client.documents import Document, moment
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.client.names import find_service, read_schedule
 
-app = typer.Typer(no_args_is_help=True, help="Deploy, change and watch services.")
-
-_TIMEOUT_S = 600.0
+app = command_group("Deploy, change and watch services.")
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="The new service's name.")],
-    model: ModelOption = None,
+    name: NameArgument,
+    model: ModelsOption = None,
     config: ConfigOption = None,
     flavor: FlavorOption = None,
     env: EnvOption = None,
     description: DescriptionOption = None,
     stop_after: StopAfterOption = None,
     wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -59,7 +66,7 @@ def create(
     with connected(home) as client:
         entries = entries_of(client, VersionOptions(model, config, flavor, env))
         if entries is None:
-            raise CliError("No model was given.", "Use --model NAME:VERSION, or --config @FILE.")
+            raise ClientError("No model was given.", "Use --model NAME:VERSION, or --config @FILE.")
         body: dict[str, object] = {
             "service_name": name,
             "infer_type": "real-time",
@@ -128,7 +135,7 @@ def start(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -143,7 +150,7 @@ def stop(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -154,7 +161,7 @@ def stop(
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How a status is to be changed, as the options say."""
+    """The options that say how a status is changed."""
 
     dry_run: bool
     plan: str | None
@@ -182,7 +189,7 @@ def _change_status(client: Client, name: str, status: str, way: _Way) -> None:
 def delete(
     services: Annotated[list[str], typer.Argument(metavar="SERVICE...", help="Names or ids.")],
     wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -199,7 +206,7 @@ def delete(
 
 @app.command()
 def logs(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:
-    """Show the service's updates and how they ended, newest first."""
+    """Show the service's updates and their results, newest first."""
     with connected(home) as client:
         service_id = find_service(client, service).text("service_id")
         answer = client.project("GET", f"/services/{service_id}/logs")
@@ -223,7 +230,7 @@ def logs(service: ServiceArgument, json: JsonOption = False, home: HomeOption = 
 
 
 def _meanwhile(report: Document) -> str:
-    """What an update's report came to; it is there a moment after the update has ended."""
+    """The result of an update's report, which appears a moment after the update has ended."""
     verdict = report.text("verdict")
     return f"{report.number('requests'):,}, {verdict}" if verdict else "-"
 

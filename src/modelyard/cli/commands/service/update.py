@@ -1,51 +1,43 @@
-"""``modelyard service update``: one change of a live service, whatever of it is to change."""
+"""``modelyard service update``: change a live service."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-import typer
-
-from modelyard.cli.commands.service.config import (
+from modelyard.cli.commands.service.config import VersionOptions, entries_of
+from modelyard.cli.commands.service.views import show_answer, show_service
+from modelyard.cli.terminal.change_preview import Terms, show_preview
+from modelyard.cli.terminal.options import (
+    TIMEOUT_S,
     ConfigOption,
+    DescriptionOption,
+    DryRunOption,
     EnvOption,
     FlavorOption,
     GraceOption,
-    ModelOption,
-    SurgeOption,
-    UnavailableOption,
-    VersionOptions,
-    entries_of,
-)
-from modelyard.cli.commands.service.revisions import ServiceArgument
-from modelyard.cli.commands.service.views import show_answer, show_service
-from modelyard.cli.terminal.change_preview import (
-    DryRunOption,
+    HomeOption,
     IfMatchOption,
+    JsonOption,
+    ModelsOption,
     PlanOption,
-    Terms,
-    show_preview,
+    ServiceArgument,
+    StopAfterOption,
+    SurgeOption,
+    TimeoutOption,
+    UnavailableOption,
+    WaitOption,
 )
-from modelyard.cli.terminal.options import HomeOption, JsonOption, TimeoutOption, WaitOption
 from modelyard.cli.terminal.output import progress
 from modelyard.cli.terminal.waits import Wait, wait_for_update
 from modelyard.client.api_client import Client, connected
 from modelyard.client.documents import Document
-from modelyard.client.failures import CliError
+from modelyard.client.failures import ClientError
 from modelyard.client.names import find_service, read_schedule
-
-StopAfterOption = Annotated[
-    str | None, typer.Option("--stop-after", help="Stop by itself after 90m, 2h, 1d; or never.")
-]
-DescriptionOption = Annotated[str | None, typer.Option(help="Up to 100 characters.")]
-
-_TIMEOUT_S = 600.0
 
 
 def update(
     service: ServiceArgument,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     config: ConfigOption = None,
     flavor: FlavorOption = None,
     env: EnvOption = None,
@@ -58,24 +50,22 @@ def update(
     plan: PlanOption = None,
     if_match: IfMatchOption = None,
     wait: WaitOption = True,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Change a live service: versions and weights, counts, flavour, environment, schedule, and how
-    instances are exchanged.
-    """
-    wishes = VersionOptions(model, config, flavor, env, max_surge, max_unavailable, grace)
+    """Change a live service: versions, weights, counts, flavor, environment, schedule, limits."""
+    options = VersionOptions(model, config, flavor, env, max_surge, max_unavailable, grace)
     with connected(home) as client:
         present = find_service(client, service)
-        body = _body(client, present, wishes, description, stop_after)
+        body = _body(client, present, options, description, stop_after)
         way = _Way(dry_run, Terms(plan, if_match), wait, timeout, json)
         _carry_out(client, service, present, body, way)
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How the change is to be made, as the options say."""
+    """The options that say how the change is made."""
 
     dry_run: bool
     terms: Terms
@@ -87,13 +77,13 @@ class _Way:
 def _body(
     client: Client,
     present: Document,
-    wishes: VersionOptions,
+    options: VersionOptions,
     description: str | None,
     stop_after: str | None,
 ) -> dict[str, object]:
-    """Raises ``CliError`` when there is nothing to send."""
+    """Raises ``ClientError`` when there is nothing to send."""
     body: dict[str, object] = {}
-    entries = entries_of(client, wishes, present)
+    entries = entries_of(client, options, present)
     if entries is not None:
         body["config"] = entries
     if description is not None:
@@ -101,8 +91,8 @@ def _body(
     if stop_after is not None:
         body["schedule"] = read_schedule(stop_after)
     if not body:
-        raise CliError(
-            "Nothing to change was given.",
+        raise ClientError(
+            "No change was given.",
             "Use --model, --config, --flavor, --env, --max-surge, --max-unavailable, --grace, "
             "--description or --stop-after.",
         )
@@ -125,6 +115,6 @@ def _carry_out(
         show_service(client.project("GET", path), way.json)
         return
     with progress(f"updating {name}") as shown:
-        told = Wait(shown.update, way.timeout)
-        done = wait_for_update(client, service_id, answer.text("update_time"), told)
+        wait_at_most = Wait(shown.update, way.timeout)
+        done = wait_for_update(client, service_id, answer.text("update_time"), wait_at_most)
     show_service(done, way.json)

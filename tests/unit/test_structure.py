@@ -20,9 +20,7 @@ SRC = ROOT / "src"
 ALLOWED = {
     "modelyard.batch.driver.run": 16,
     "modelyard.batch.driver.workplace": 14,
-    "modelyard.cli.app": 13,
     "modelyard.cli.commands.check": 16,
-    "modelyard.cli.commands.service.services": 13,
     "modelyard.composition": 99,
     "modelyard.control.batch.runs": 15,
     "modelyard.control.batch.runs_reconcile": 17,

@@ -72,7 +72,7 @@ COMMANDS = (
     LazyCommand("model", f"{_COMMANDS}.models", "app", "Import, list, show and delete models."),
     LazyCommand(
         "service",
-        f"{_COMMANDS}.service.services",
+        f"{_COMMANDS}.service.app",
         "app",
         "Deploy, change and watch services.",
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,12 @@ class LazyCommand:
     def load(self) -> Any:
         """Import the module and make the command."""
         target = getattr(import_module(self.module), self.attribute)
-        if not isinstance(target, typer.Typer):
+        if isinstance(target, typer.Typer):
+            command: Any = get_group(target)
+        else:
             alone = command_group("")
             alone.command(self.name)(target)
-            target = alone
-        command = get_command(target)
+            command = get_command(alone)
         command.name = self.name
         return command
 

@@ -11,10 +11,12 @@ import pytest
 from standin import StandIn
 
 from modelyard.cli.app import COMMANDS
+from modelyard.cli.commands.service.app import COMMANDS as SERVICE_COMMANDS
+from modelyard.cli.groups import LazyCommand
 from modelyard.client import names
 from modelyard.domain.service.batch_job import BATCH_FIELDS
 
-# Also prints what had to be imported until the end, whether or not the command succeeded.
+# Prints the imported modules at the end, whether or not the command succeeded.
 _RUN = """
 import sys
 try:
@@ -44,7 +46,9 @@ _CALLS = [
     ["--help"],
     ["service", "list"],
     ["service", "show", "iris"],
-    ["service", "update", "iris", "--env", "A=2", "--dry-run"],
+    ["service", "stop", "iris", "--no-wait"],
+    ["service", "tag", "iris", "a=b"],
+    ["service", "revisions", "iris"],
     ["predict", "iris", "--data", "{}"],
     ["model", "list"],
     ["batch", "--help"],
@@ -80,11 +84,13 @@ def test_help_imports_neither_the_commands_nor_what_they_need() -> None:
     assert not {"rich", "urllib3"}.intersection(imported)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_the_list_of_commands_shows_the_first_sentence_of_each(command: object) -> None:
-    loaded = command.load()  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    "command", (*COMMANDS, *SERVICE_COMMANDS), ids=lambda command: command.name
+)
+def test_the_list_of_commands_shows_the_first_sentence_of_each(command: LazyCommand) -> None:
+    loaded = command.load()
     first = loaded.help.partition("\n\n")[0]
-    assert " ".join(first.split()) == command.help  # type: ignore[attr-defined]
+    assert " ".join(first.split()) == command.help
 
 
 def test_the_client_knows_all_fields_of_a_batch_job() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import typer
 
+from modelyard.cli.commands.service.views import short_version
 from modelyard.cli.terminal.change_preview import Terms, show_preview
 from modelyard.cli.terminal.options import (
     TIMEOUT_S,
@@ -24,14 +25,6 @@ from modelyard.cli.terminal.waits import Wait, wait_for_update
 from modelyard.client.api_client import connected
 from modelyard.client.documents import Document, moment
 from modelyard.client.names import find_service
-
-
-def short_version(entry: Document) -> str:
-    """``NAME:VERSION=WEIGHTxCOUNT``, as the command line takes it."""
-    return (
-        f"{entry.text('model_name')}:{entry.text('model_version')}"
-        f"={entry.text('weight')}x{entry.text('instance_count')}"
-    )
 
 
 def revisions(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:

@@ -1,4 +1,4 @@
-"""``modelyard service``: deploy, change, watch and delete services."""
+"""``modelyard service create|list|show|start|stop|delete|logs|events``."""
 
 from __future__ import annotations
 
@@ -7,19 +7,8 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.commands.service.changes import patch, tag
 from modelyard.cli.commands.service.config import VersionOptions, entries_of
-from modelyard.cli.commands.service.revisions import (
-    compare,
-    request,
-    revisions,
-    rollback,
-    served,
-    short_version,
-)
-from modelyard.cli.commands.service.update import update
-from modelyard.cli.commands.service.views import show_answer, show_service
-from modelyard.cli.groups import command_group
+from modelyard.cli.commands.service.views import short_version, show_answer, show_service
 from modelyard.cli.terminal.change_preview import Terms, show_preview
 from modelyard.cli.terminal.options import (
     TIMEOUT_S,
@@ -45,10 +34,7 @@ from modelyard.client.documents import Document, moment
 from modelyard.client.failures import ClientError
 from modelyard.client.names import find_service, read_schedule
 
-app = command_group("Deploy, change and watch services.")
 
-
-@app.command()
 def create(
     name: NameArgument,
     model: ModelsOption = None,
@@ -86,7 +72,6 @@ def create(
         show_service(service, json)
 
 
-@app.command("list")
 def list_services(
     name: Annotated[str | None, typer.Option(help="Part of the name.")] = None,
     status: Annotated[str | None, typer.Option(help="Only services in this status.")] = None,
@@ -122,14 +107,12 @@ def list_services(
     )
 
 
-@app.command()
 def show(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:
     """Show one service."""
     with connected(home) as client:
         show_service(find_service(client, service), json)
 
 
-@app.command()
 def start(
     service: ServiceArgument,
     dry_run: DryRunOption = False,
@@ -144,7 +127,6 @@ def start(
         _change_status(client, service, "running", _Way(dry_run, plan, wait, timeout, json))
 
 
-@app.command()
 def stop(
     service: ServiceArgument,
     dry_run: DryRunOption = False,
@@ -185,7 +167,6 @@ def _change_status(client: Client, name: str, status: str, way: _Way) -> None:
     show_service(service, way.json)
 
 
-@app.command()
 def delete(
     services: Annotated[list[str], typer.Argument(metavar="SERVICE...", help="Names or ids.")],
     wait: WaitOption = True,
@@ -204,7 +185,6 @@ def delete(
         show_answer(answer, f"Deleted: {', '.join(services)}.", json)
 
 
-@app.command()
 def logs(service: ServiceArgument, json: JsonOption = False, home: HomeOption = None) -> None:
     """Show the service's updates and their results, newest first."""
     with connected(home) as client:
@@ -235,7 +215,6 @@ def _meanwhile(report: Document) -> str:
     return f"{report.number('requests'):,}, {verdict}" if verdict else "-"
 
 
-@app.command()
 def events(
     service: ServiceArgument,
     kind: Annotated[
@@ -264,7 +243,3 @@ def events(
         ],
         "No events.",
     )
-
-
-for _command in (update, patch, tag, revisions, compare, rollback, served, request):
-    app.command()(_command)

@@ -1,4 +1,4 @@
-"""What commands show of a service."""
+"""Print a service, and answers about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from modelyard.client.documents import Document, moment
 
 
 def show_service(service: Document, json: bool) -> None:
-    """The service as ``GET`` has it; ``etag`` is what ``--if-match`` of a change takes."""
+    """Print the service; its ``etag`` is the value for ``--if-match``."""
     etag = service.etag.strip('"')
     if json:
         show_json({**service.raw, "etag": etag} if etag else service.raw)
@@ -43,8 +43,16 @@ def show_service(service: Document, json: bool) -> None:
 
 
 def show_answer(answer: Document, sentence: str, json: bool) -> None:
-    """The API's answer, or what it means in words."""
+    """Print the API's answer as JSON, or the sentence."""
     if json:
         show_json(answer.raw)
     else:
         note(sentence)
+
+
+def short_version(entry: Document) -> str:
+    """``NAME:VERSION=WEIGHTxCOUNT``, as the command line takes it."""
+    return (
+        f"{entry.text('model_name')}:{entry.text('model_version')}"
+        f"={entry.text('weight')}x{entry.text('instance_count')}"
+    )

@@ -38,8 +38,6 @@ THREADS = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-# Where the packages that a worker imports lie, beside this one.
-_SHARED_PACKAGES = ("modelyard_instance", "model_service", "mms", "metric", "log")
 
 
 def base_environment(instance_id: str, source: Mapping[str, str]) -> dict[str, str]:
@@ -104,8 +102,8 @@ def lend_packages(folder: Path, python: str = "") -> None:
     library.mkdir(exist_ok=True)
     # The worker may be another user; who gets this far is the instance's folder's business.
     library.chmod(0o755)
-    here = Path(__file__).resolve().parent.parent
-    lent = {name: here / name for name in _SHARED_PACKAGES}
+    here = Path(__file__).resolve().parent
+    lent = {here.name: here}
     faster = find_spec("orjson")
     if python and faster is not None and faster.origin and _lacks(python, "orjson"):
         lent["orjson"] = Path(faster.origin).parent

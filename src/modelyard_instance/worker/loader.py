@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from modelyard_instance import compat
 from modelyard_instance.inference.base_services import SingleNodeService, XgSklServingBaseService
 from modelyard_instance.inference.defaults import default_handler
 from modelyard_instance.inference.metrics import MetricsManager
@@ -34,6 +35,7 @@ def load(spec: Spec) -> SingleNodeService:
 
     Raises ``BadPackage``, or whatever the package itself raises.
     """
+    compat.make_importable()
     folder = spec.model_dir
     path = model_path(spec.model_type, folder)
     if (folder / f"{SCRIPT}.py").is_file():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from modelyard.packages.engines import ENGINES
+from modelyard_instance import compat
 from modelyard_instance.inference.base_services import (
     EngineMissing,
     MXNetBaseService,
@@ -278,10 +279,24 @@ def test_relative_and_plain_imports_both_work(folder: Path) -> None:
         "logger = log.getLogger(__name__)\n"
         "class Mine(SingleNodeService):\n    pass\n"
     )
+    compat.make_importable()
     script = import_script(folder)
     assert choose_class(script).__name__ == "Mine"
     assert script.VALUE == script.plain_helper.VALUE == 1
     assert sys.modules["customize_service"] is script
+
+
+def test_a_worker_finds_the_packages_of_scripts_where_its_own_code_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    src = str(Path(compat.__path__[0]).parent.parent)
+    monkeypatch.setattr(sys, "path", ["/theirs", src, "/usr"])
+    compat.make_importable()
+    compat.make_importable()
+    assert sys.path == ["/theirs", compat.__path__[0], src, "/usr"]
+    monkeypatch.setattr(sys, "path", ["/theirs"])
+    compat.make_importable()
+    assert sys.path == ["/theirs", compat.__path__[0]]
 
 
 def test_a_failing_import_is_explained_with_its_place(folder: Path) -> None:

@@ -69,8 +69,8 @@ def test_a_foreign_interpreter_sees_only_what_it_needs(tmp_path: Path) -> None:
     lend_packages(tmp_path)
     lend_packages(tmp_path)
     names = {one.name for one in (tmp_path / "lib").iterdir()}
-    assert names == {"modelyard_instance", "model_service", "mms", "metric", "log"}
-    assert (tmp_path / "lib" / "model_service" / "log.py").is_file()
+    assert names == {"modelyard_instance"}
+    assert (tmp_path / "lib" / "modelyard_instance" / "worker" / "__main__.py").is_file()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,14 @@
 """``from mms.log import get_logger`` (models.md §4.1)."""
 
-from log import CRITICAL, DEBUG, ERROR, INFO, WARNING, Logger, get_logger, getLogger
+from modelyard_instance.compat.log import (
+    CRITICAL,
+    DEBUG,
+    ERROR,
+    INFO,
+    WARNING,
+    Logger,
+    get_logger,
+    getLogger,
+)
 
 __all__ = ["CRITICAL", "DEBUG", "ERROR", "INFO", "WARNING", "Logger", "getLogger", "get_logger"]

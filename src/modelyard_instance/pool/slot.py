@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 import orjson
 
 from modelyard_instance import replies
+from modelyard_instance.backoff import delay
 from modelyard_instance.frames import cancel
 from modelyard_instance.logs import RotatingLog
 from modelyard_instance.pool.jobs import Job, Pacing
@@ -21,13 +23,6 @@ _BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 30.0
 _STEADY_S = 30.0
 """A worker that served this long has earned an immediate restart."""
-
-
-def backoff_s(crashes: int) -> float:
-    """Seconds to wait before the restart after the ``crashes``-th crash in a row. Pure."""
-    if crashes <= 1:
-        return 0.0
-    return min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2.0 ** min(crashes - 2, 20))
 
 
 class Owner(Protocol):
@@ -221,7 +216,9 @@ class Slot:
             crashes = 1 if served and loop.time() - started > _STEADY_S else crashes + 1
             if served:
                 self._lost(cause)
-            await asyncio.sleep(backoff_s(crashes))
+            # The first restart is immediate.
+            pause = delay(crashes - 1, _BACKOFF_S, _LONGEST_BACKOFF_S, random.random())  # noqa: S311
+            await asyncio.sleep(pause)
 
     def _lost(self, cause: str) -> None:
         """Answer for what was being computed; what lay behind it is begun elsewhere, or later."""

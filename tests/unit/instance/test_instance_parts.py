@@ -14,7 +14,6 @@ import pytest
 from modelyard_instance.environment import lend_packages, worker_environment
 from modelyard_instance.logs import LogStream, RotatingLog
 from modelyard_instance.pool.process import describe_exit
-from modelyard_instance.pool.slot import backoff_s
 from modelyard_instance.spec import BadSpec, Spec, read_spec
 
 SPEC = Spec(
@@ -161,13 +160,6 @@ def test_a_spec_is_checked(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(BadSpec, match="instance_id"):
         read_spec(tmp_path)
-
-
-def test_the_first_restart_is_immediate_and_the_wait_is_bounded() -> None:
-    waits = [backoff_s(number) for number in range(1, 40)]
-    assert waits[0] == 0
-    assert waits == sorted(waits)
-    assert waits[-1] == 30
 
 
 def test_exits_are_told_in_words() -> None:

@@ -8,6 +8,7 @@ killed the instance, and must not take the others with it a second time.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,13 +16,14 @@ from modelyard.batch.dispatch.endpoint import Endpoint
 from modelyard.batch.dispatch.payload import fault_of
 from modelyard.batch.dispatch.work import Work
 from modelyard.domain.batch.run import Address, RunSpec
+from modelyard_instance.backoff import delay
 
 MOST_READY = 1024
 MOST_BYTES = 48 * 1024 * 1024
 """Requests that wait in the queue, and the bytes of all that have no answer; who makes more of them
 waits itself."""
 _REFUSALS_PER_ATTEMPT = 20
-_LONGEST_PAUSE_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _GRACE_S = 10.0
 """Beyond the time that an instance allows a prediction, before we take it for hung."""
 TIMED_OUT = b"Request timed out."
@@ -201,7 +203,7 @@ class Dispatcher:
         if work.refusals >= _REFUSALS_PER_ATTEMPT * self._spec.attempts:
             self._done(work, status, body)
             return
-        pause = min(_LONGEST_PAUSE_S, 0.05 * 2.0 ** min(work.refusals, 10))
+        pause = delay(work.refusals, _FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random())  # noqa: S311
         self._loop.call_later(pause, self._rejoin, work)
 
     def _rejoin(self, work: Work) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from modelyard.batch.dispatch.concurrency_limit import ConcurrencyLimit
 from modelyard.batch.dispatch.http_client import Line
 from modelyard.batch.dispatch.work import Work
 from modelyard.domain.batch.run import Address
+from modelyard_instance.backoff import delay
 
 MOST_LINES = 64
 _BACKOFF_S = 0.05
@@ -146,7 +148,7 @@ class Endpoint:
         if self.waits:
             return
         self._failures += 1
-        pause = min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2.0 ** min(self._failures - 1, 10))
+        pause = delay(self._failures, _BACKOFF_S, _LONGEST_BACKOFF_S, random.random())  # noqa: S311
         self._not_before = self._loop.time() + pause
         self._loop.call_later(pause + 0.001, self._wake)
 

@@ -89,7 +89,7 @@ async def _put(place: Workplace, name: str, content: Path) -> str:
     path = destination_of(place.spec).child(name)
     put: Callable[[], Awaitable[None]] = lambda: place.objects.put(path, content, durable=True)  # noqa: E731
     try:
-        await place.patiently(put)
+        await place.retried(put)
     except InvalidRequest as error:
         raise Undeliverable(error) from error
     await asyncio.to_thread(content.unlink)

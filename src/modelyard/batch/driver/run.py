@@ -21,7 +21,7 @@ from modelyard.batch.driver.group_commit import GroupCommit
 from modelyard.batch.driver.journal import BadFormer, File, Former, Journal
 from modelyard.batch.driver.outputs import write_manifests, write_quarantine
 from modelyard.batch.driver.retry import KeepFile, RetryRun
-from modelyard.batch.driver.store_retry import patiently
+from modelyard.batch.driver.store_retry import retry_while_unavailable
 from modelyard.batch.driver.whole_file import FileRun
 from modelyard.batch.driver.workplace import Undeliverable, Workplace
 from modelyard.batch.formats.mapping import BadRule, parse_rule
@@ -140,7 +140,7 @@ class _Driver:
         """All of the run. Raises ``ModelyardError`` where it cannot go on."""
         place = self._place(desk, dispatcher)
         await asyncio.to_thread(self.objects.sweep)
-        await patiently(lambda: inputs.check(self.objects, self.spec), self._say)
+        await retry_while_unavailable(lambda: inputs.check(self.objects, self.spec), self._say)
         if not await desk.call(lambda: desk.journal.listed):
             await self._list(place)
         self.tally.start(await desk.call(desk.journal.totals))
@@ -186,7 +186,7 @@ class _Driver:
             except BadFormer:
                 raise _no_former(spec) from None
         else:
-            await patiently(lambda: self._find(desk), self._say)
+            await retry_while_unavailable(lambda: self._find(desk), self._say)
             source = inputs.source_of(spec)
             prefix = None if spec.source_type == MANIFEST else source.key
             if not await desk.call(desk.journal.settle_listing, prefix):

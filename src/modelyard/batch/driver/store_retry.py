@@ -1,43 +1,46 @@
-"""Waiting for an object store that does not answer: it may come back."""
+"""Retries of calls to an object store that does not answer: it may come back."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from modelyard.errors import Unavailable
+from modelyard_instance.backoff import delay
 
 LONGEST_S = 1800.0
-_LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
+_NO_CREDENTIALS = "1003"
 
 T = TypeVar("T")
 
 
-async def patiently(
-    call: Callable[[], Awaitable[T]], told: Callable[[str], None] = lambda _: None
+async def retry_while_unavailable(
+    call: Callable[[], Awaitable[T]], report: Callable[[str], None] = lambda _: None
 ) -> T:
-    """What ``call`` gives, again and again while the store is away.
+    """Return the result of ``call``, called again while the store is unavailable.
 
-    ``told`` hears why there is a wait, and "" when it is over. Raises ``Unavailable`` after half an
-    hour, and at once what no waiting helps against.
+    ``report`` is called with the reason of each wait, and with "" when the store is back. Raises
+    ``Unavailable`` after half an hour, and at once where the platform has no credentials; every
+    other error is raised as it comes.
     """
     loop = asyncio.get_running_loop()
     deadline: float | None = None
-    pause = 0.1
+    failures = 0
     while True:
         try:
             found = await call()
         except Unavailable as error:
             now = loop.time()
             deadline = deadline or now + LONGEST_S
-            # 1003: the platform lacks credentials.
-            if error.code == "1003" or now > deadline:
+            if error.code == _NO_CREDENTIALS or now > deadline:
                 raise
-            told(error.message)
-            await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE_S, 2 * pause)
+            report(error.message)
+            failures += 1
+            await asyncio.sleep(delay(failures, _FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random()))  # noqa: S311
         else:
-            if pause > 0.1:
-                told("")
+            if failures:
+                report("")
             return found

@@ -12,7 +12,7 @@ from modelyard.batch.driver.counts import Tally
 from modelyard.batch.driver.group_commit import GroupCommit
 from modelyard.batch.driver.inputs import destination_of
 from modelyard.batch.driver.journal import File, Stage
-from modelyard.batch.driver.store_retry import patiently
+from modelyard.batch.driver.store_retry import retry_while_unavailable
 from modelyard.batch.formats.mapping import Rule
 from modelyard.batch.formats.result_names import result_key
 from modelyard.batch.spec import SPOOL_FOLDER
@@ -67,11 +67,11 @@ class Workplace:
         spec = spec or self.spec
         return destination_of(spec).child(result_key(spec.task_id, file.relative))
 
-    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """``call``, with patience for a store that is away."""
-        return await patiently(call, self._tell)
+    async def retried(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of ``call``, retried while the store is unavailable."""
+        return await retry_while_unavailable(call, self._report)
 
-    def _tell(self, message: str) -> None:
+    def _report(self, message: str) -> None:
         self.tally.message = message
 
     async def look(self, file: File) -> File:
@@ -93,7 +93,7 @@ class Workplace:
     async def read(self, call: Callable[[], Awaitable[T]]) -> T:
         """Read from the source. Raises ``FileFailed`` where that is in vain."""
         try:
-            return await self.patiently(call)
+            return await self.retried(call)
         except InvalidRequest as error:
             raise FileFailed(f"Download file failed. {error.message}") from None
 
@@ -103,7 +103,7 @@ class Workplace:
         """
         path = self.result_path(file)
         try:
-            await self.patiently(lambda: self.objects.put(path, content, durable=True))
+            await self.retried(lambda: self.objects.put(path, content, durable=True))
         except InvalidRequest as error:
             if error.code == "3572":
                 raise FileFailed(f"Upload file failed. {error.message}") from None

@@ -1,11 +1,11 @@
-"""A store that is away is waited for; one that says no is believed."""
+"""A store that is unavailable is called again; any other error is final."""
 
 from __future__ import annotations
 
 import pytest
 
 from modelyard.batch.driver import store_retry
-from modelyard.batch.driver.store_retry import patiently
+from modelyard.batch.driver.store_retry import retry_while_unavailable
 from modelyard.errors import InvalidRequest, Unavailable
 
 
@@ -24,10 +24,10 @@ class Store:
 
 
 async def test_it_waits_and_says_so() -> None:
-    told: list[str] = []
+    reported: list[str] = []
     store = Store(Unavailable("away"), Unavailable("still away"))
-    assert await patiently(store.read, told.append) == "content"
-    assert told == ["away", "still away", ""]
+    assert await retry_while_unavailable(store.read, reported.append) == "content"
+    assert reported == ["away", "still away", ""]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ async def test_it_waits_and_says_so() -> None:
 async def test_it_does_not_wait_in_vain(error: Exception) -> None:
     store = Store(error)
     with pytest.raises(type(error)):
-        await patiently(store.read)
+        await retry_while_unavailable(store.read)
     assert store.calls == 1
 
 
@@ -44,5 +44,5 @@ async def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_retry, "LONGEST_S", 0.05)
     store = Store(*[Unavailable("away")] * 9)
     with pytest.raises(Unavailable):
-        await patiently(store.read)
+        await retry_while_unavailable(store.read)
     assert store.calls < 9

@@ -236,11 +236,6 @@ def test_a_byte_order_mark_is_no_fault() -> None:
 
 
 _scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-_values = st.recursive(
-    _scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=12,
-)
 _keys = st.sampled_from(
     [
         *("model_type", "model_algorithm", "runtime", "metrics", "apis", "dependencies"),
@@ -248,9 +243,11 @@ _keys = st.sampled_from(
         *("data", "properties", "protocol", "f1", "batching", "max_size", "workers"),
     ]
 )
+_names = _keys | st.text(max_size=5)
+# One recursion: one within another is retried for its number of leaves again and again.
 _documents = st.recursive(
-    _values,
-    lambda inner: st.dictionaries(_keys, inner, max_size=6) | st.lists(inner, max_size=3),
+    _scalars,
+    lambda inner: st.dictionaries(_names, inner, max_size=6) | st.lists(inner, max_size=3),
     max_leaves=20,
 )
 

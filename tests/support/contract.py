@@ -11,13 +11,11 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
 import jsonschema_rs
-
-from modelyard.api.contract.document import openapi_document
-from modelyard.api.routers import all_routers
 
 Json = dict[str, Any]
 
@@ -27,8 +25,9 @@ _OURS = re.compile(r"/v[12]/(?:[0-9a-z]{32}(?:/.*)?|infers/.*)|/v3(?:/.*)?")
 
 @cache
 def document() -> Json:
-    """The contract, as the API would answer it."""
-    return openapi_document(all_routers())
+    """The published contract; that the API answers it is a test of its own."""
+    published: Json = json.loads((Path(__file__).parents[2] / "openapi.json").read_bytes())
+    return published
 
 
 @cache

@@ -27,21 +27,30 @@ class Installation:
 
     def become(self, commit: str | None) -> None:
         """Replace the code by another commit's; None: what lies in the repository now."""
-        code = self._folder / ("next" if self.is_wheel else "code")
-        fresh = self._folder / "fresh"
+        self.replace(self.prepare(commit))
+
+    def prepare(self, commit: str | None) -> Path:
+        """What ``replace`` needs, made while the code of before runs: a tree, or a wheel."""
+        fresh = self._folder / f"fresh-{commit}"
         export(commit, fresh)
+        if not self.is_wheel:
+            return fresh
+        built = self._folder / f"wheel-{commit}"
+        self._uv("build", "--quiet", "--wheel", "--out-dir", str(built), str(fresh))
+        [wheel] = built.glob("*.whl")
+        return wheel
+
+    def replace(self, prepared: Path) -> None:
+        """Put it where the code of before is."""
+        if self.is_wheel:
+            # The version may be the same; the code is not.
+            self._install("--reinstall-package", "modelyard", str(prepared))
+            return
+        code = self._folder / "code"
         if code.exists():
             shutil.rmtree(code)
-        fresh.rename(code)
-        if not self.is_wheel:
-            self._install("--editable", str(code))
-            return
-        built = self._folder / "wheels"
-        shutil.rmtree(built, ignore_errors=True)
-        self._uv("build", "--quiet", "--wheel", "--out-dir", str(built), str(code))
-        [wheel] = built.glob("*.whl")
-        # The version may be the same; the code is not.
-        self._install("--reinstall-package", "modelyard", str(wheel))
+        prepared.rename(code)
+        self._install("--editable", str(code))
 
     def _install(self, *what: str) -> None:
         self._uv("pip", "install", "--quiet", "--python", str(self.python), *what)

@@ -23,7 +23,7 @@ from stack import Stack
 
 OLD = "35f8a18"
 RATE = 200
-ROWS = 6_000
+ROWS = 8_000
 KINDS = ("source", "wheel")
 
 
@@ -73,6 +73,7 @@ def answers(stack: Stack, service_id: str, times: int) -> bool:
 @pytest.mark.timeout(600)
 def test_services_are_served_through_an_upgrade(old: Upgraded, tmp_path: Path) -> None:
     stack = old.stack
+    new = old.installation.prepare(None)
     models = [import_echo(stack, tmp_path, "kept", f"{n}.0.0") for n in (1, 2)]
     place = Place(stack, import_doubler(stack, tmp_path / "doubler"))
     source, target = place.rows(ROWS)
@@ -88,11 +89,12 @@ def test_services_are_served_through_an_upgrade(old: Upgraded, tmp_path: Path) -
         how = signal.SIGTERM if old.installation.is_wheel else signal.SIGKILL
         end_control_plane(stack, how)
         running.wait_more(RATE)
-        old.installation.become(None)
+        old.installation.replace(new)
         stack.up()
         wait_status(stack, real_time, "running")
         assert fronts(stack, real_time) == before, "an instance was not adopted"
         assert stack.record("gateway") == gateway, "the gateway was not adopted"
+        assert place.run(batch)["status"] == "running"
         assert place.driver(run["task_id"]) == driver, "the batch driver was not adopted"
         assert place.run(batch)["task_id"] == run["task_id"]
         running.wait_more(2 * RATE)

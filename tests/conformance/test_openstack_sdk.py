@@ -93,11 +93,11 @@ seen["clusters"] = len(list(ma.service_clusters()))
 def reach(status):
     import time
 
-    for _ in range(600):
-        if ma.get_service(service.id).status == status:
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"{ma.get_service(service.id).status} is not {status}")
+    deadline = time.monotonic() + 90
+    while (found := ma.get_service(service.id).status) != status:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{found} is not {status}")
+        time.sleep(0.05)
 
 
 ma.stop_service(service.id)

@@ -1,6 +1,6 @@
 """Docker in the place of the tests' engine, for a machine that has it.
 
-    MODELYARD_TEST_ENGINE=docker pytest -n 0 tests/integration/test_container_runtime.py …
+    MODELYARD_TEST_ENGINE=docker pytest -n 0 tests/integration/runtime/test_container_runtime.py …
 
 A daemon of its own, with its data in a temporary folder. Its bridge has a fixed name, so only one
 at a time, and none beside a daemon of the machine's.

@@ -12,22 +12,22 @@ from pathlib import PurePath
 import pytest
 
 LONG = (
-    "e2e/test_storm.py",
-    "e2e/test_crash.py",
-    "e2e/test_batch_service.py",
-    "e2e/test_up_down.py",
-    "e2e/test_batch_page.py",
-    "e2e/test_custom_images.py",
-    "crash/test_crash_points.py",
-    "crash/test_batch_service_points.py",
-    "crash/test_container_crash_points.py",
-    "integration/test_batch_crash_in_memory.py",
-    "integration/test_crash_in_memory.py",
-    "e2e/test_readme.py",
-    "e2e/test_batch_storm.py",
-    "e2e/test_prove.py",
-    "e2e/test_batch_on_s3.py",
-    "e2e/test_versions_of_one_library.py",
+    "test_storm.py",
+    "test_crash.py",
+    "test_batch_service.py",
+    "test_up_down.py",
+    "test_batch_page.py",
+    "test_custom_images.py",
+    "test_crash_points.py",
+    "test_batch_service_points.py",
+    "test_container_crash_points.py",
+    "test_batch_crash_in_memory.py",
+    "test_crash_in_memory.py",
+    "test_readme.py",
+    "test_batch_storm.py",
+    "test_prove.py",
+    "test_batch_on_s3.py",
+    "test_versions_of_one_library.py",
 )
 """More than a minute each, or nearly, the longest first."""
 
@@ -37,8 +37,7 @@ FOLDERS = ("e2e", "crash", "packages", "batch", "conformance", "integration", "p
 
 def rank(file: PurePath) -> tuple[int, int]:
     """Where a file stands; ``file`` is relative to the folder of the tests."""
-    name = file.as_posix()
-    long = next((at for at, known in enumerate(LONG) if name == known), len(LONG))
+    long = LONG.index(file.name) if file.name in LONG else len(LONG)
     folder = file.parts[0]
     return long, FOLDERS.index(folder) if folder in FOLDERS else -1
 

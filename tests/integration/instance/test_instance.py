@@ -22,7 +22,7 @@ from modelyard.runtime.local.front_health import ask
 
 NOT_COMPUTED = "x-modelyard-not-computed"
 BASE = "from model_service.model_service import SingleNodeService\n"
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_forms_json_and_queries_reach_the_script(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class Home:
         mine = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
         variables: Mapping[str, str] = {
             **mine,
-            "PYTHONPATH": str(Path(__file__).parents[1] / "support"),
+            "PYTHONPATH": str(Path(__file__).parents[2] / "support"),
             "MODELYARD_PACKAGE_INDEX": str(self.path / "index"),
             "MODELYARD_ENVIRONMENT_GRACE": "0",
             "MODELYARD_CRASH": crash,

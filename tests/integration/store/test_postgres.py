@@ -14,7 +14,7 @@ from live import entry, import_echo, load, put, service, show, update, wait_stat
 from postgres import PostgresServer, binaries, wanted
 from stack import Stack
 
-TESTS = Path(__file__).resolve().parent.parent
+_INTEGRATION = Path(__file__).resolve().parents[1]
 # Enough to meet every table and every kind of statement; MODELYARD_POSTGRES_TESTS=all runs the
 # whole folder.
 _CHOSEN = (
@@ -71,10 +71,10 @@ def test_a_service_lives_on_postgres(server: PostgresServer, tmp_path: Path) -> 
 def database_tests() -> list[str]:
     """The integration tests that keep something in the store, or a choice of them."""
     if os.environ.get("MODELYARD_POSTGRES_TESTS") != "all":
-        return [str(TESTS / "integration" / name) for name in _CHOSEN]
+        return [str(found) for name in _CHOSEN for found in _INTEGRATION.rglob(name)]
     return sorted(
         str(path)
-        for path in (TESTS / "integration").glob("test_*.py")
+        for path in _INTEGRATION.rglob("test_*.py")
         if path.name != Path(__file__).name
         and any(
             word in path.read_text(encoding="utf-8")
@@ -96,9 +96,9 @@ def test_the_ordinary_integration_tests_pass_on_postgres(tmp_path: Path) -> None
         env={
             **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
             "MODELYARD_TEST_DATABASE": "postgres",
-            "PYTHONPATH": str(TESTS / "support"),
+            "PYTHONPATH": str(_INTEGRATION.parent / "support"),
         },
-        cwd=TESTS.parent,
+        cwd=_INTEGRATION.parents[1],
         capture_output=True,
         text=True,
         timeout=_LIMIT_S,

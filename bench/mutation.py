@@ -1,4 +1,4 @@
-"""The mutation test of the planner: does a unit test fail for every small change of its code?
+"""The mutation test of the planner and the transition: does a test notice every small change?
 
     make mutation
 
@@ -23,7 +23,7 @@ from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
 
-NEEDED = 0.9
+NEEDED = 0.95
 PROPERTIES = ("property", "cached_property")
 CAUGHT = ("killed", "timeout", "segfault", "caught by type check")
 

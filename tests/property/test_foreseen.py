@@ -19,20 +19,17 @@ from modelyard.domain.preview.pool_usage import pool_uses
 from modelyard.domain.preview.simulation import Assumptions, Trace, simulate
 from modelyard.domain.preview.start_times import start_time
 from modelyard.domain.rollout.state import (
-    Desired,
-    DesiredStatus,
     Instance,
     Observed,
     RevisionTarget,
     Stage,
-    Step,
 )
+from modelyard.domain.rollout.transition import Configure, Stop, accept, begin
 from modelyard.domain.service.config import VersionConfig
 from modelyard.domain.service.revision import diff
 from modelyard.domain.service.rollout_policy import Guard, Rollout
 from modelyard.domain.service.slots import assign_slots
 from modelyard.domain.service.traffic import LoadBalancerPolicy
-from modelyard.store.service.state import version_target
 
 NOW = 1_000_000_000
 TIMES = {"a": 1_000, "b": 3_000, "c": 40}
@@ -46,14 +43,8 @@ class Content:
     rollout: Rollout = field(default_factory=Rollout)
 
 
-def revision(number: int, config: Configs, keep_ms: int = 0) -> RevisionTarget:
-    return RevisionTarget(number, tuple(version_target(c) for c in config), keep_ms)
-
-
 def deployed(config: Configs) -> Trace:
-    first = Desired(
-        DesiredStatus.RUNNING, revision(1, config), None, None, since=NOW, probation_ms=200
-    )
+    first = replace(begin(RevisionTarget.of(1, config, Rollout()), NOW), probation_ms=200)
     return simulate(first, Observed(), Assumptions(TIMES, 2_000), NOW)
 
 
@@ -91,17 +82,13 @@ def test_a_preview_ends_where_the_change_leads(
     now = NOW + 1_000_000
     observed = data.draw(troubled(start.moments[-1].alive, now))
     guard = Guard(steps=steps, hold_s=30) if steps else None
-    wish = replace(
-        start.end,
-        target=revision(2, after, keep_ms),
-        since=now,
-        step=Step(steps[0]) if steps else None,
-    )
-    trace = simulate(wish, observed, Assumptions(TIMES, 2_000, guard=guard), now)
+    target = RevisionTarget.of(2, after, Rollout(guard, keep_ms // 1000))
+    changed = accept(start.end, Configure(target), now)
+    trace = simulate(changed, observed, Assumptions(TIMES, 2_000, guard=guard), now)
     _reaches(trace, after)
     case = PlannedChange(
         before=start.end,
-        after=wish,
+        after=changed,
         observed=observed,
         now=now,
         trace=trace,
@@ -120,7 +107,7 @@ def test_a_preview_ends_where_the_change_leads(
         started_for={i.instance_id: 1 for i in observed.instances},
     )
     _tells(explain(case), case, after)
-    stopped = replace(trace.end, wanted=DesiredStatus.STOPPED, since=now)
+    stopped = accept(trace.end, Stop(), now)
     end = simulate(stopped, Observed(trace.moments[-1].alive), Assumptions({}, 1), now)
     assert (end.moments[-1].alive, end.done_at is not None, end.at_rest) == ((), True, True)
 
@@ -134,7 +121,8 @@ def _reaches(trace: Trace, after: Configs) -> None:
     assert {i.stage for i in last.alive} == {Stage.READY}
     there = Counter((i.model_id, i.fingerprint) for i in last.alive)
     assert there == Counter({(c.model_id, c.fingerprint): c.instance_count for c in after})
-    for split in trace.splits:
+    for moment in trace.moments:
+        split = moment.split
         assert split is None or sum(share.weight for share in split.shares) == 100
     assert len(set(trace.drains)) == len(trace.drains)
 

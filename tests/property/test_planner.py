@@ -21,26 +21,34 @@ from hypothesis.stateful import (
     rule,
 )
 
+from modelyard.domain.canary.analysis import Decision
 from modelyard.domain.rollout.canary_pairs import new_versions
 from modelyard.domain.rollout.outcome import Transition, outcome
 from modelyard.domain.rollout.planner import Plan, Verdict, plan, present_split
 from modelyard.domain.rollout.planning_state import PlanningState
 from modelyard.domain.rollout.state import (
-    Desired,
     DesiredStatus,
     Failure,
     Instance,
-    Kept,
     Observed,
     RevisionTarget,
     Stage,
-    Step,
-    VersionTarget,
 )
 from modelyard.domain.rollout.traffic_split import Split, served_since
+from modelyard.domain.rollout.transition import (
+    Change,
+    Configure,
+    Start,
+    StepDecision,
+    Stop,
+    accept,
+    apply,
+    begin,
+    decide,
+)
 from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.rollout_policy import Guard, Rollout
 from modelyard.domain.service.slots import assign_slots
-from modelyard.store.service.state import version_target
 
 MODELS = ("a", "b", "c", "d")
 PROBATION_MS = 200
@@ -78,21 +86,12 @@ class World(RuleBasedStateMachine):
         self.failures: tuple[Failure, ...] = ()
         self.broken: set[str] = set()
         self.acked: Split | None = None
-        self.steps: tuple[int, ...] = ()
         self.configs = {1: assign_slots((), config)}
-        self.revisions = {1: RevisionTarget(1, self._targets(1))}
-        self.desired = Desired(
-            DesiredStatus.RUNNING,
-            self.revisions[1],
-            None,
-            None,
-            since=self.now,
+        self.desired = replace(
+            begin(RevisionTarget.of(1, self.configs[1], Rollout()), self.now),
             probation_ms=PROBATION_MS,
             restart_budget=BUDGET,
         )
-
-    def _targets(self, number: int) -> tuple[VersionTarget, ...]:
-        return tuple(version_target(c) for c in self.configs[number])
 
     # -- what happens to the service -----------------------------------------------------------
 
@@ -104,60 +103,47 @@ class World(RuleBasedStateMachine):
     def update(
         self, config: tuple[VersionConfig, ...], keep_ms: int, steps: tuple[int, ...]
     ) -> None:
-        if self.desired.wanted is DesiredStatus.STOPPED:
-            return
-        number = max(self.configs) + 1
-        self.configs[number] = assign_slots(self.configs[self.desired.target.number], config)
-        self._wish(number, keep_ms, steps)
+        self._configure(config, keep_ms, steps)
 
     @rule(pick=st.integers(0, 20), keep_ms=st.sampled_from((0, 5_000)))
     def goes_back_by_hand(self, pick: int, keep_ms: int) -> None:
-        if self.desired.wanted is DesiredStatus.STOPPED:
-            return
-        number = max(self.configs) + 1
         former = self.configs[sorted(self.configs)[pick % len(self.configs)]]
-        self.configs[number] = assign_slots(self.configs[self.desired.target.number], former)
-        self._wish(number, keep_ms, ())
+        self._configure(former, keep_ms, ())
 
-    def _wish(self, number: int, keep_ms: int, steps: tuple[int, ...]) -> None:
-        self.revisions[number] = RevisionTarget(number, self._targets(number), keep_ms)
-        self.steps = steps if self.desired.live else ()
-        self.desired = replace(
-            self.desired,
-            target=self.revisions[number],
-            since=self.now,
-            given_up=False,
-            rejected="",
-            step=Step(self.steps[0]) if self.steps else None,
-        )
+    def _configure(
+        self, config: tuple[VersionConfig, ...], keep_ms: int, steps: tuple[int, ...]
+    ) -> None:
+        number = max(self.configs) + 1
+        self.configs[number] = assign_slots(self.configs[self.desired.target.number], config)
+        rollout = Rollout(Guard(steps) if steps else None, keep_ms // 1000)
+        self._accept(Configure(RevisionTarget.of(number, self.configs[number], rollout)))
+
+    def _accept(self, change: Change) -> None:
+        before = self.desired
+        self.desired = accept(before, change, self.now)
+        assert self.desired.generation == before.generation + 1
 
     @rule()
     def stop(self) -> None:
-        self.desired = replace(
-            self.desired, wanted=DesiredStatus.STOPPED, given_up=False, step=None
-        )
+        self._accept(Stop())
 
     @precondition(lambda self: not self.instances)
     @rule()
     def start(self) -> None:
-        self.desired = replace(
-            self.desired, wanted=DesiredStatus.RUNNING, since=self.now, given_up=False, step=None
-        )
+        self._accept(Start())
 
     @precondition(lambda self: self.desired.step is not None)
     @rule()
-    def guard_goes_on(self) -> None:
-        step = self.desired.step
-        if step is None or not step.begun:
-            return
-        later = [percent for percent in self.steps if percent > step.percent]
-        following = Step(later[0], before=step.percent) if later else None
-        self.desired = replace(self.desired, step=following)
+    def step_is_good(self) -> None:
+        self._decide(Decision.CONTINUE)
 
     @precondition(lambda self: self.desired.step is not None)
     @rule()
-    def guard_refuses(self) -> None:
-        self.desired = replace(self.desired, rejected="answers errors")
+    def step_is_rejected(self) -> None:
+        self._decide(Decision.ROLL_BACK)
+
+    def _decide(self, decision: Decision) -> None:
+        self.desired = decide(self.desired, StepDecision(decision, "answers errors"), self.now)
 
     # -- what happens to instances ---------------------------------------------------------------
 
@@ -249,41 +235,16 @@ class World(RuleBasedStateMachine):
                 self._end(instance, kill.reason, decisive=True)
             else:
                 del self.instances[kill.instance_id]
-        self._settle(observed, todo)
+        self._write_back(observed, todo)
         return todo
 
-    def _settle(self, observed: Observed, todo: Plan) -> None:
+    def _write_back(self, observed: Observed, todo: Plan) -> None:
         result = outcome(self.desired, observed, todo)
-        before = self.desired
-        self.changed = result.turn in (Transition.ROLLS_BACK, Transition.FAILED)
-        self.desired = replace(
-            before,
-            serving=self.revisions[result.serving] if result.serving else None,
-            live=self.revisions[result.live] if result.live else None,
+        self.changed = result.step_begun or result.transition in (
+            Transition.ROLLS_BACK,
+            Transition.FAILED,
         )
-        step = before.step
-        if step and todo.percent == step.percent and not step.begun:
-            self.desired = replace(self.desired, step=replace(step, begun=True))
-            self.changed = True
-        if result.turn is Transition.COMPLETED and before.live and before.target.keep_former_ms:
-            kept = Kept(before.live, self.now + before.target.keep_former_ms)
-            self.desired = replace(self.desired, kept=kept)
-        kept_now = self.desired.kept
-        if (
-            kept_now
-            and self.now >= kept_now.until
-            and not PlanningState(
-                self.desired, Observed(tuple(self.instances.values())), self.now
-            ).former
-        ):
-            self.desired = replace(self.desired, kept=None)
-        if result.turn is Transition.ROLLS_BACK:
-            assert self.desired.live
-            self.desired = replace(
-                self.desired, target=self.desired.live, since=self.now, step=None, rejected=""
-            )
-        if result.turn is Transition.FAILED:
-            self.desired = replace(self.desired, given_up=True)
+        self.desired = apply(self.desired, result, self.now)
 
     # -- the laws --------------------------------------------------------------------------------
 
@@ -456,7 +417,7 @@ class World(RuleBasedStateMachine):
             todo = self.look()
             looks_again = todo.check_at is not None or self.changed
             self.now = max(self.now + 100, todo.check_at or 0)
-            self.guard_goes_on()
+            self._decide(Decision.CONTINUE)
             if not looks_again:
                 break
             for instance in list(self.instances.values()):

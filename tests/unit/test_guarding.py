@@ -11,13 +11,19 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.control.check_scripts import Checks
-from modelyard.control.reconciler.canary_step import GuardedStep, Look, began, look, take
+from modelyard.control.reconciler.canary_step import (
+    GuardedStep,
+    look,
+    report_begin,
+    report_decision,
+)
 from modelyard.domain.canary.analysis import Decision
 from modelyard.domain.canary.request_counts import Tally, VersionKey
 from modelyard.domain.rollout.canary_pairs import comparisons, counted, new_versions
-from modelyard.domain.rollout.state import RevisionTarget, VersionTarget
+from modelyard.domain.rollout.state import RevisionTarget, Step, VersionTarget
+from modelyard.domain.rollout.transition import StepDecision
 from modelyard.domain.service.rollout_policy import Guard
-from modelyard.store.tables.service import Event, Service
+from modelyard.store.tables.service import Event
 from modelyard.testing.requests import FakeRequests, tally
 
 GUARD = Guard(steps=(10, 50), hold_s=60, min_samples=100)
@@ -132,7 +138,7 @@ async def test_the_span_ends_before_what_is_still_being_counted(
     requests.lag_ms = 2_000
     found = await look(requests, checks, step(), BEGAN + 5_000)
     assert requests.asked == [(BEGAN, BEGAN + 3_000)]
-    assert found == Look(Decision.HOLD, "[m 2] held for 3 s of 60 s")
+    assert found == StepDecision(Decision.HOLD, "[m 2] held for 3 s of 60 s")
     await look(requests, checks, step(), BEGAN + 500)
     assert requests.asked[-1] == (BEGAN, BEGAN)
 
@@ -157,7 +163,7 @@ async def test_without_a_request_log_nothing_is_tried(
     assert "MODELYARD_REQUEST_LOG_MB" in found.reason
 
 
-async def asked(requests: FakeRequests, checks: Checks, guard: Guard) -> Look:
+async def asked(requests: FakeRequests, checks: Checks, guard: Guard) -> StepDecision:
     """Look until the script has answered."""
     async with asyncio.timeout(10):
         while (found := await look(requests, checks, step(guard), LATER)).reason == (
@@ -184,7 +190,7 @@ async def test_the_script_has_the_last_word(
     assert judged["error_evidence"] is None
 
     found = await asked(requests, checks, write_check(tmp_path, "echo later; exit 75"))
-    assert found == Look(Decision.HOLD, "check ask asks to wait: later")
+    assert found == StepDecision(Decision.HOLD, "check ask asks to wait: later")
     found = await asked(requests, checks, write_check(tmp_path, "echo worse; exit 1"))
     assert found.decision is Decision.ROLL_BACK
     assert found.reason == "check ask refuses: worse"
@@ -212,38 +218,30 @@ class Kept(list[Any]):
     add = list.append
 
     @property
-    def told(self) -> list[tuple[str, str]]:
+    def events(self) -> list[tuple[str, str]]:
         return [(e.event_type, e.event_info) for e in self if isinstance(e, Event)]
 
 
 async def test_lost_counts_begin_the_step_anew(requests: FakeRequests, checks: Checks) -> None:
     requests.gone = True
     found = await look(requests, checks, step(), LATER)
-    assert (found.decision, found.anew) == (Decision.HOLD, True)
+    assert (found.decision, found.restart) == (Decision.HOLD, True)
 
 
-def test_each_turn_of_a_step_is_told() -> None:
-    service = Service(id="svc", rollout_step=0, rollout_since=None, rollout_rejected="")
+def test_each_decision_on_a_step_is_reported() -> None:
     kept = Kept()
     session = cast("AsyncSession", kept)
-    began(session, service, GUARD, 5)
-    assert service.rollout_since == 5
-    take(session, service, GUARD, Look(Decision.HOLD, "waits"), 6)
-    assert (service.rollout_step, service.rollout_since) == (0, 5)
-    take(session, service, GUARD, Look(Decision.CONTINUE, "all is well"), 7)
-    assert (service.rollout_step, service.rollout_since) == (1, None)
-    began(session, service, GUARD, 8)
-    take(session, service, GUARD, Look(Decision.ROLL_BACK, "[m 2] errs"), 9)
-    assert service.rollout_rejected == "[m 2] errs"
-    assert kept.told == [
+    first, second = Step(10), Step(50, before=10)
+    report_begin(session, "svc", GUARD, first, 5)
+    report_decision(session, "svc", GUARD, first, StepDecision(Decision.HOLD, "waits"), 6)
+    good = StepDecision(Decision.CONTINUE, "all is well")
+    report_decision(session, "svc", GUARD, first, good, 7)
+    report_begin(session, "svc", GUARD, second, 8)
+    bad = StepDecision(Decision.ROLL_BACK, "[m 2] errs")
+    report_decision(session, "svc", GUARD, second, bad, 9)
+    assert kept.events == [
         ("normal", "guarded rollout: step 1 of 2, 10 % of the traffic"),
         ("normal", "guarded rollout: step 1 of 2 goes on: all is well"),
         ("normal", "guarded rollout: step 2 of 2, 50 % of the traffic"),
         ("abnormal", "guarded rollout: step 2 of 2 goes back: [m 2] errs"),
     ]
-
-
-def test_a_clock_that_was_set_back_begins_the_step_anew() -> None:
-    service = Service(id="svc", rollout_step=0, rollout_since=90_000_000, rollout_rejected="")
-    take(cast("AsyncSession", Kept()), service, GUARD, Look(Decision.HOLD, "waits"), 5)
-    assert service.rollout_since == 5

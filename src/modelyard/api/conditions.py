@@ -13,10 +13,9 @@ from fastapi.responses import JSONResponse
 from modelyard.api.body import JsonBody
 from modelyard.api.context import Context, ContextDep
 from modelyard.api.deps import ClaimsDep
-from modelyard.control.changes.accepted import Accepted
 from modelyard.control.changes.admission import Author, ChangeKind, ChangeRequest
 from modelyard.control.changes.idempotency import Call, digest_of
-from modelyard.control.changes.preconditions import Conditions, etag
+from modelyard.control.changes.preconditions import Accepted, Conditions, etag
 from modelyard.domain.roles import ADMIN
 from modelyard.errors import InvalidRequest
 from modelyard.iam.claims import Claims
@@ -183,7 +182,7 @@ class Change:
             return JSONResponse(await wishes.preview(author, service_id, asked, self.conditions))
         accepted = await wishes.change(author, service_id, asked, self.conditions)
         self.context.hint(service_id)
-        bare = asked.form is ChangeKind.UPDATE and self.context.settings.api.bare_update_answer
+        bare = asked.kind is ChangeKind.UPDATE and self.context.settings.api.bare_update_answer
         if accepted.at is None or bare:
             return JSONResponse({}, headers=headers_of(accepted))
         body = {"update_time": str(accepted.at), "resource_ids": resource_ids(accepted)}

@@ -42,7 +42,8 @@ def running(
     **more: Any,
 ) -> Desired:
     """``target`` is wanted since ``LONG_AGO``."""
-    return Desired(DesiredStatus.RUNNING, target, serving, live, since=LONG_AGO, **more)
+    more = {"wanted": DesiredStatus.RUNNING, **more}
+    return Desired(target=target, serving=serving, live=live, since=LONG_AGO, **more)
 
 
 def settled(target: RevisionTarget, **more: Any) -> Desired:

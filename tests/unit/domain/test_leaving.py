@@ -190,7 +190,7 @@ def olds(count: int) -> tuple[Instance, ...]:
 
 
 def test_a_step_that_needs_room_takes_it_from_the_oldest_whose_traffic_has_moved() -> None:
-    desired = updated(NEXT, FOUR, step=Step(50, 25, begun=False))
+    desired = updated(NEXT, FOUR, step=Step(50, 25))
     found = look(desired, *olds(4), new("new0"))
     assert found.retire == ("old0",)
     assert found.percent == 25

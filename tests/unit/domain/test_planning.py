@@ -114,7 +114,7 @@ def test_who_leaves_is_looked_at_again() -> None:
 
 
 def test_a_guard_looks_at_the_counts_every_second() -> None:
-    desired = updated(NEW, OLD, step=Step(5, begun=True))
+    desired = updated(NEW, OLD, step=Step(5, since=NOW))
     found = look(desired, ready("i1"), ready("i2"), new("i3"))
     assert (found.check_at, found.percent) == (NOW + GUARD_POLL_MS, 5)
 
@@ -213,7 +213,7 @@ def test_who_was_kept_and_stumbled_is_not_told_to_the_gateway() -> None:
 
 
 def test_a_refused_version_gets_no_more_than_its_step_gave_it() -> None:
-    desired = updated(NEW, OLD, step=Step(5, begun=True), rejected="answers errors")
+    desired = updated(NEW, OLD, step=Step(5, since=NOW), rejected="answers errors")
     found = look(desired, ready("i1"), ready("i2"), new("i3"))
     assert (found.verdict, found.cause) == (Verdict.BROKEN, "answers errors")
     assert weights(found) == {"a": 95, "b": 5}
@@ -237,7 +237,7 @@ def test_a_step_begins_when_its_instances_are_ready() -> None:
 
 
 def test_a_step_that_has_begun_stays_in_force() -> None:
-    desired = updated(NEW, OLD, step=Step(50, before=10, begun=True))
+    desired = updated(NEW, OLD, step=Step(50, before=10, since=NOW))
     found = look(desired, ready("i1"), ready("i2"), starting("i3", "b", slot="a"))
     assert (found.percent, weights(found)) == (50, {"a": 50, "b": 50})
 
@@ -263,7 +263,7 @@ def test_who_makes_room_is_out_of_the_blend() -> None:
 
 def test_instances_kept_from_before_are_not_known_while_two_are_compared() -> None:
     kept = Kept(revision(0, version("z", slot="a")), NOW + 9)
-    desired = updated(NEW, OLD, step=Step(50, begun=True), kept=kept)
+    desired = updated(NEW, OLD, step=Step(50, since=NOW), kept=kept)
     found = look(desired, ready("i1"), ready("i2"), new("i3"), ready("z", "z", slot="a"))
     assert weights(found) == {"a": 50, "b": 50}
 
@@ -322,19 +322,17 @@ def test_a_gateway_that_starts_anew_hears_what_was_in_force() -> None:
 def test_a_guarded_step_is_in_force_when_it_has_begun() -> None:
     there = (ready("i1"), ready("i2"), new("i3"))
     assert in_force(updated(NEW, OLD, step=Step(50, before=10)), *there) == {"a": 90, "b": 10}
-    begun = updated(NEW, OLD, step=Step(50, before=10, begun=True))
+    begun = updated(NEW, OLD, step=Step(50, before=10, since=NOW))
     assert in_force(begun, *there) == {"a": 50, "b": 50}
     first = updated(NEW, OLD, step=Step(50))
     assert in_force(first, ready("i1"), ready("i2"), fresh("i3", "b", slot="a")) == {"a": 100}
-    assert in_force(settled(OLD, step=Step(50, begun=True)), ready("i1")) == {"a": 100}
+    assert in_force(settled(OLD, step=Step(50, since=NOW)), ready("i1")) == {"a": 100}
 
 
 def test_kept_instances_are_in_it_until_they_are_gone() -> None:
     over = settled(NEW, kept=Kept(OLD, NOW))
     assert in_force(over, ready("i1"), new("i3")) == {"b": 100, "a": 0}
-    guarded = updated(
-        NEW, OLD, step=Step(50, begun=True), kept=Kept(revision(0, version("z")), NOW)
-    )
+    guarded = updated(NEW, OLD, step=Step(50, since=NOW), kept=Kept(revision(0, version("z")), NOW))
     assert in_force(guarded, ready("i1"), new("i3"), ready("z", "z")) == {"a": 50, "b": 50}
 
 

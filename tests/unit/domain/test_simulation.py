@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -50,14 +51,22 @@ FIRST = RevisionTarget(1, (A,))
 LIVE = Desired(DesiredStatus.RUNNING, FIRST, FIRST, FIRST, since=NOW - 9_000)
 
 
-def wish(*versions: VersionTarget, keep_former_ms: int = 0, **more: object) -> Desired:
-    target = RevisionTarget(2, versions, keep_former_ms)
+def changed(
+    *versions: VersionTarget,
+    keep_former_ms: int = 0,
+    steps: tuple[int, ...] = (),
+    **more: object,
+) -> Desired:
+    target = RevisionTarget(2, versions, keep_former_ms, steps)
     return replace(LIVE, target=target, since=NOW, **more)  # type: ignore[arg-type]
 
 
 def weights(trace: Trace) -> list[Mapping[str, int] | None]:
+    splits = [moment.split for moment in trace.moments]
     return [
-        {s.model_id: s.weight for s in split.shares} if split else None for split in trace.splits
+        {s.model_id: s.weight for s in split.shares} if split else None
+        for before, split in pairwise([..., *splits])
+        if split != before
     ]
 
 
@@ -82,12 +91,12 @@ def test_a_deployment_waits_for_the_slowest() -> None:
 
 
 def test_more_instances_leave_the_others_alone() -> None:
-    trace = simulate(wish(replace(A, count=4)), RUNS, world(), NOW)
+    trace = simulate(changed(replace(A, count=4)), RUNS, world(), NOW)
     assert (len(trace.starts), trace.drains, trace.done_at) == (2, (), 3_000)
 
 
 def test_replacing_goes_one_by_one_within_the_surge() -> None:
-    trace = simulate(wish(B), RUNS, world(), NOW)
+    trace = simulate(changed(B), RUNS, world(), NOW)
     assert [(m.at, len(m.starts), m.drains) for m in trace.moments if m.starts or m.drains] == [
         (0, 1, ()),
         (3_000, 0, ("i1",)),
@@ -101,7 +110,7 @@ def test_replacing_goes_one_by_one_within_the_surge() -> None:
 
 
 def test_probation_is_waited_for() -> None:
-    trace = simulate(wish(B, probation_ms=2_000), RUNS, world(), NOW)
+    trace = simulate(changed(B, probation_ms=2_000), RUNS, world(), NOW)
     assert trace.done_at == 5_050 + 3_000
 
 
@@ -115,7 +124,7 @@ def test_what_starts_already_is_about_to_come() -> None:
 
 
 def test_the_former_stays_loaded_for_its_time() -> None:
-    trace = simulate(wish(B, keep_former_ms=600_000), RUNS, world(), NOW)
+    trace = simulate(changed(B, keep_former_ms=600_000), RUNS, world(), NOW)
     assert (len(trace.starts), trace.done_at) == (2, 3_000)
     assert trace.moment(3_000).idle == {"i1", "i2"}
     assert [m.at for m in trace.moments if m.drains] == [603_000]
@@ -126,7 +135,7 @@ def test_the_former_stays_loaded_for_its_time() -> None:
 def test_going_back_to_what_is_loaded_starts_nothing() -> None:
     kept = Kept(RevisionTarget(1, (B,)), NOW + 60_000)
     observed = Observed((*RUNS.instances, ready("k1", B), ready("k2", B)))
-    trace = simulate(wish(B, kept=kept), observed, world(), NOW)
+    trace = simulate(changed(B, kept=kept), observed, world(), NOW)
     assert (trace.starts, trace.done_at) == ((), 0)
     assert weights(trace)[-1] == {"b": 100}
     assert set(trace.drains) == {"i1", "i2"}
@@ -135,7 +144,7 @@ def test_going_back_to_what_is_loaded_starts_nothing() -> None:
 def test_a_guard_holds_each_step() -> None:
     guard = Guard(steps=(10, 50), hold_s=60)
     assumed = replace(world(), guard=guard)
-    trace = simulate(wish(B, step=Step(10)), RUNS, assumed, NOW)
+    trace = simulate(changed(B, steps=guard.steps, step=Step(10)), RUNS, assumed, NOW)
     begun = {m.percent: m.at for m in reversed(trace.moments)}
     assert (begun[10], begun[50]) == (3_000, 63_000)
     assert [w for w in weights(trace) if w] == [
@@ -152,8 +161,8 @@ def test_a_guard_holds_each_step() -> None:
 def test_a_step_that_is_in_force_needs_only_the_rest_of_its_time() -> None:
     guard = Guard(steps=(50,), hold_s=60)
     new = replace(ready("n1", B), served_at=NOW - 50_000)
-    desired = wish(B, step=Step(50, begun=True))
-    assumed = replace(world(), guard=guard, held_ms=50_000)
+    desired = changed(B, step=Step(50, since=NOW - 50_000))
+    assumed = replace(world(), guard=guard)
     trace = simulate(desired, Observed((*RUNS.instances, new)), assumed, NOW)
     flip = next(m for m in trace.moments if m.split and m.split.revision == 2)
     assert flip.at == 10_000
@@ -161,7 +170,7 @@ def test_a_step_that_is_in_force_needs_only_the_rest_of_its_time() -> None:
 
 def test_a_late_start_is_given_up_and_the_former_restored() -> None:
     slow = replace(B, start_timeout_ms=2_000)
-    trace = simulate(wish(slow), RUNS, world(), NOW)
+    trace = simulate(changed(slow), RUNS, world(), NOW)
     assert (trace.done_at, trace.cause) == (None, "not ready within 2 s")
     assert trace.end.target.number == 1
     assert [(m.at, m.killed) for m in trace.moments if m.killed] == [(2_001, ("new-1",))]
@@ -186,7 +195,7 @@ def test_past_failures_delay_the_next_start() -> None:
 
 def test_a_stop_ends_when_all_have_gone() -> None:
     trace = simulate(replace(LIVE, wanted=DesiredStatus.STOPPED), RUNS, world(drain_ms=700), NOW)
-    assert (trace.splits, trace.done_at) == ((None,), 700)
+    assert (weights(trace), trace.done_at) == ([None], 700)
     assert (trace.end.serving, alive(trace)) == (None, [])
     brief = tuple(replace(i, grace_ms=100) for i in RUNS.instances)
     trace = simulate(
@@ -198,7 +207,7 @@ def test_a_stop_ends_when_all_have_gone() -> None:
 def test_an_overtaken_update_leaves_at_once() -> None:
     over = replace(ready("o1", B), stage=Stage.STARTING, served_at=None)
     third = replace(A, fingerprint="fc")
-    trace = simulate(wish(third), Observed((*RUNS.instances, over)), world(), NOW)
+    trace = simulate(changed(third), Observed((*RUNS.instances, over)), world(), NOW)
     assert trace.moments[0].drains == ("o1",)
     assert [s.fingerprint for s in trace.starts] == ["fc", "fc"]
     assert trace.at_rest
@@ -218,5 +227,5 @@ def test_a_guarded_step_without_room_stands_still() -> None:
 
 def test_a_world_that_does_not_rest_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulation, "LOOKS", 4)
-    trace = simulate(wish(B), RUNS, world(), NOW)
+    trace = simulate(changed(B), RUNS, world(), NOW)
     assert (trace.at_rest, trace.done_at) == (False, None)

@@ -236,9 +236,9 @@ def test_a_step_starts_what_it_needs_and_no_more() -> None:
 
 def test_at_a_step_the_stable_side_is_kept_up_as_far_as_it_is_wanted() -> None:
     there = (*olds(1), ready("new0", "b", slot="a"), ready("new1", "b", slot="a"))
-    assert started(look(updated(NEXT, FOUR, step=Step(50, begun=True)), *there)) == ["a1"]
+    assert started(look(updated(NEXT, FOUR, step=Step(50, since=NOW)), *there)) == ["a1"]
     enough = (*olds(2), *there[1:])
-    assert started(look(updated(NEXT, FOUR, step=Step(50, begun=True)), *enough)) == []
+    assert started(look(updated(NEXT, FOUR, step=Step(50, since=NOW)), *enough)) == []
 
 
 def test_a_step_is_in_strength_when_its_part_is_ready() -> None:

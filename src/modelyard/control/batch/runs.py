@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from modelyard.control import events
 from modelyard.control.ports import Drivers
 from modelyard.domain.batch.progress import counts, from_json
 from modelyard.domain.batch.run import RunLimits, RunOutcome, RunSpec, draft_spec
-from modelyard.domain.rollout.outcome import Result
+from modelyard.domain.rollout.outcome import Result, run_outcome
 from modelyard.domain.rollout.state import DesiredStatus
+from modelyard.domain.rollout.transition import apply
 from modelyard.domain.service.batch_job import BATCH, BatchJob
 from modelyard.domain.service.config import VersionConfig
-from modelyard.domain.service.lifecycle import Status
 from modelyard.settings import Settings
 from modelyard.store import batch_runs as store
+from modelyard.store import events
 from modelyard.store.database import Session
+from modelyard.store.service import update_logs
+from modelyard.store.service.desired import read_desired, write_desired
 from modelyard.store.service.services import get_revision
+from modelyard.store.service.status import record_end, record_status, record_success
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Service
 
@@ -36,25 +39,26 @@ async def abandon_run(
         store.end_run(run, outcome, reason, now)
 
 
-async def continue_or_renew(
-    session: Session, service: Service, config: Sequence[VersionConfig], now: int
-) -> bool:
-    """Whether the run goes on under ``config``, the new desired revision; else a new one begins.
+async def continues(session: Session, service_id: str, config: Sequence[VersionConfig]) -> bool:
+    """Whether the service's open run, if there is one, continues under ``config``.
 
-    It goes on when only its instances change: their number, flavour or environment.
+    It does when only its instances change: their number, flavour or environment.
     """
+    run = await store.open_run(session, service_id)
+    if run is None:
+        return False
+    begun = await get_revision(session, service_id, run.revision)
+    return work_of(begun.config) == work_of(config)
+
+
+async def replace_run(session: Session, service: Service, now: int) -> None:
+    """Begin a run of the desired revision in the place of the open one, if there is one."""
     run = await store.open_run(session, service.id)
     if run is not None:
-        begun = await get_revision(session, service.id, run.revision)
-        if work_of(begun.config) == work_of(config):
-            return True
-        told = f"batch task {run.task_id} is abandoned: the update begins a new one"
-        events.event(session, service.id, told, now)
+        info = f"batch task {run.task_id} is abandoned: the update begins a new one"
+        events.record(session, service.id, info, now)
     await abandon_run(session, service, RunOutcome.REPLACED, "a later update took its place", now)
-    # The instances that are there belong to it only where they are made alike.
-    service.serving_revision = service.live_revision = None
     begin_run(session, service, now)
-    return False
 
 
 def work_of(config: Sequence[VersionConfig]) -> tuple[str, BatchJob | None]:
@@ -66,7 +70,7 @@ async def end_when_over(session: Session, service: Service, drivers: Drivers, no
     """Turn what a driver has come to into the end of the service's run, exactly once."""
     if (
         service.infer_type != BATCH
-        or service.wanted != DesiredStatus.RUNNING.value
+        or service.desired_status != DesiredStatus.RUNNING.value
         or service.given_up
     ):
         return
@@ -81,27 +85,27 @@ async def end_when_over(session: Session, service: Service, drivers: Drivers, no
 async def end_service(session: Session, service: Service, run: BatchRun, now: int) -> None:
     """The service is finished, or failed with the run's reason; its instances may go."""
     finished = run.outcome == RunOutcome.FINISHED.value
-    service.given_up = True
-    service.due_time = None
-    service.status = (Status.FINISHED if finished else Status.FAILED).value
-    service.error_msg = "" if finished else run.reason
-    service.transition_at = now
-    service.generation += 1
+    reason = "" if finished else run.reason
+    desired = await read_desired(session, service)
+    result = run_outcome(desired, finished=finished, reason=reason)
+    write_desired(service, apply(desired, result, now))
+    record_status(service, result.status, now)
+    record_end(service, reason)
     closed = Result.SUCCESS if finished else Result.FAIL
-    for log in await events.close_logs(session, service.id, closed, now, service.error_msg):
+    for log in await update_logs.close_logs(session, service.id, closed, now, reason):
         if finished:
-            service.update_time = log.update_time
-    await events.finish_rollbacks(session, service.id, now)
+            record_success(service, log.update_time)
+    await update_logs.finish_rollbacks(session, service.id, now)
     if not finished:
         told = f"batch failed: task {run.task_id}: {run.reason}"
-        events.event(session, service.id, told, now, events.ABNORMAL)
+        events.record(session, service.id, told, now, events.ABNORMAL)
         return
     config = (await get_revision(session, service.id, run.revision)).config
     done = counts(from_json(run.progress), mapping_of(config))
     told = f"batch executed: task {run.task_id}, {done}"
     if run.quarantine:
         told += f"; what failed is listed in {run.quarantine}"
-    events.event(session, service.id, told, now)
+    events.record(session, service.id, told, now)
 
 
 def mapping_of(config: Sequence[VersionConfig]) -> str:

@@ -1,19 +1,16 @@
-"""Judging what a caller asks of a service, before anything is written (services.md §3, §4, §7).
+"""Admitting a change of a service, before anything is written (services.md §3, §4, §7).
 
-``judge`` gives a value: the row, what was wanted last, and the revision that would be next. The
-update writes it down, the preview shows it.
+``admit`` returns a value: the row, the desired state, and the revision that would be next. The
+update writes it, the preview shows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from modelyard.control import events
 from modelyard.control.batch.retry import run_to_retry
 from modelyard.control.changes.facts import gather_facts
 from modelyard.domain.admission.patch import (
@@ -29,6 +26,7 @@ from modelyard.domain.admission.rollout_policy_body import read_rollout
 from modelyard.domain.admission.service_body import read_update
 from modelyard.domain.body_reader import Problems
 from modelyard.domain.rollout.outcome import Result
+from modelyard.domain.rollout.state import Desired
 from modelyard.domain.service.batch_job import BATCH
 from modelyard.domain.service.config import VersionConfig
 from modelyard.domain.service.lifecycle import Action, Status, Verdict, allowed_in, may
@@ -36,9 +34,10 @@ from modelyard.domain.service.rollout_policy import Rollout
 from modelyard.domain.service.slots import assign_slots
 from modelyard.errors import InvalidRequest, NotFound, Problem, StateForbids, refuse
 from modelyard.settings import Settings
-from modelyard.store.service import revisions
+from modelyard.store.database import Session
+from modelyard.store.service import revisions, update_logs
 from modelyard.store.service import services as store
-from modelyard.store.service.state import StoredRevision
+from modelyard.store.service.desired import StoredRevision, desired_of, read_revisions
 from modelyard.store.tables.service import Service
 
 JsonObject = dict[str, Any]
@@ -46,7 +45,7 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """On whose behalf a wish is written. ``is_admin``: of the project."""
+    """The user who makes a change. ``is_admin``: of the project."""
 
     project_id: str
     user_id: str
@@ -55,7 +54,7 @@ class Author:
 
 
 class ChangeKind(StrEnum):
-    """The calls that change a service (services.md §1; the last two are ours)."""
+    """The calls that change a service (services.md §1; the last two are extensions)."""
 
     UPDATE = "update"
     PATCH = "patch"
@@ -66,37 +65,39 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """What was sent: ``body`` as JSON; for a rollback the number of the revision, for a retry
-    what names the run.
+    """A request: ``body`` as JSON; for a rollback the number of the revision, for a retry what
+    names the run.
     """
 
-    form: ChangeKind
+    kind: ChangeKind
     body: object
 
 
 @dataclass(frozen=True, slots=True)
 class AdmittedChange:
-    """What would be accepted.
+    """A change that would be accepted.
 
-    ``asked``: what was sent. ``present``: the revision asked for last. ``new``: the next one, or
-    None when the configuration is left alone. ``retry_of``: the run whose failures are to be
-    computed again.
+    ``present``: the revision asked for last, ``desired``: the desired state without the change.
+    ``new``: the next revision, or None when the configuration is left alone. ``retry_of``: the run
+    whose failures are to be computed again.
     """
 
-    asked: ChangeRequest
+    request: ChangeRequest
     service: Service
-    wish: ServiceUpdate
+    update: ServiceUpdate
+    desired: Desired
     present: StoredRevision
     new: store.NewRevision | None
     retry_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Whole:
-    """Any form, as the body of a whole update.
+class _WholeUpdate:
+    """A request of any kind, as the body of a whole update.
 
-    ``names`` puts a problem of that body into the words of what was sent. ``exact``: versions to
-    be taken as they are where the body leaves them alone, by index.
+    ``names`` translates a problem of that body to the fields that were sent. ``exact``: versions to
+    be taken as they are where the body leaves them alone, by index. ``guarded``: whether the new
+    revision has the canary steps of the service.
     """
 
     body: object
@@ -106,43 +107,49 @@ class _Whole:
     guarded: bool = True
 
 
-async def judge(
-    session: AsyncSession,
+async def admit(
+    session: Session,
     settings: Settings,
     author: Author,
     service_id: str,
-    asked: ChangeRequest,
+    request: ChangeRequest,
     *,
     lock: bool = True,
 ) -> AdmittedChange:
-    """The change as it would be written; with ``lock`` nobody else changes what it rests on.
+    """Check the change and return it as it would be written.
 
-    Raises ``NotFound``, ``InvalidRequest`` (with all problems) or ``StateForbids``.
+    With ``lock`` nothing that it rests on changes until the session ends. Raises ``NotFound``,
+    ``InvalidRequest`` (with all problems) or ``StateForbids``.
     """
     service = await get_service(session, author.project_id, service_id, lock=lock)
-    present = await store.get_revision(session, service.id, service.desired_revision)
-    whole = await _whole(session, service, present, asked)
+    known = await read_revisions(session, service)
+    present = known[service.desired_revision]
+    whole = await _whole_update(session, service, known, request)
     facts = await gather_facts(session, settings, author.project_id, whole.body, service, lock=lock)
-    wish, problems = read_update(whole.body, facts)
-    if wish is None:
+    update, problems = read_update(whole.body, facts)
+    if update is None:
         raise refuse([whole.names(problem) for problem in problems])
-    retries = asked.form is ChangeKind.RETRY
-    retry_of = await run_to_retry(session, service, asked.body) if retries else ""
-    _judge_state(service, wish, asked.form, strict=settings.api.strict_same_status or retries)
-    if asked.form is ChangeKind.PROPERTY and await events.update_runs(session, service.id):
+    retries = request.kind is ChangeKind.RETRY
+    retry_of = await run_to_retry(session, service, request.body) if retries else ""
+    _check_state(service, update, request.kind, strict=settings.api.strict_same_status or retries)
+    if request.kind is ChangeKind.PROPERTY and await update_logs.update_runs(session, service.id):
         raise StateForbids(
             "status: an update of the service is under way, and what is being scaled cannot be "
             "scaled. Wait for its end, or send a whole update, which takes its place.",
             field="status",
         )
-    new = _next_revision(service, present, wish, whole) if wish.configures else None
-    return AdmittedChange(asked, service, wish, present, new, retry_of)
+    new = _next_revision(service, present, update, whole) if update.configures else None
+    desired = desired_of(service, known)
+    return AdmittedChange(request, service, update, desired, present, new, retry_of)
 
 
 async def get_service(
-    session: AsyncSession, project_id: str, service_id: str, *, lock: bool = True
+    session: Session, project_id: str, service_id: str, *, lock: bool = True
 ) -> Service:
-    """The service; with ``lock`` it is ours until the session ends. Raises ``NotFound``."""
+    """Find the service; with ``lock`` it stays as it is until the session ends.
+
+    Raises ``NotFound``.
+    """
     service = await store.find_service(session, project_id, service_id, lock=lock)
     if service is None:
         raise not_found(service_id)
@@ -150,7 +157,7 @@ async def get_service(
 
 
 def not_found(service_id: str) -> NotFound:
-    """The answer for an unknown service, and for another project's (services.md §10)."""
+    """Return the answer for an unknown service, and for another project's (services.md §10)."""
     return NotFound(f"service_id: service {service_id[:64]!r} does not exist.", code="3502")
 
 
@@ -168,7 +175,7 @@ def require(service: Service, action: Action, *, strict: bool = False) -> None:
 
 
 def require_owner(service: Service, author: Author) -> None:
-    """Raises ``InvalidRequest`` 3540 for anybody else's service (iam.md §4)."""
+    """Raises ``InvalidRequest`` 3540 for another user's service (iam.md §4)."""
     if service.owner != author.user_id and not author.is_admin:
         raise InvalidRequest(
             f"service_id: {service.name!r} belongs to another user. Ask its owner, or an "
@@ -178,31 +185,37 @@ def require_owner(service: Service, author: Author) -> None:
         )
 
 
-def _judge_state(service: Service, wish: ServiceUpdate, form: ChangeKind, *, strict: bool) -> None:
-    if wish.configures:
-        require(service, Action.PROPERTY if form is ChangeKind.PROPERTY else Action.CONFIGURE)
-    if wish.status is not None:
-        action = Action.START if wish.status == "running" else Action.STOP
+def _check_state(
+    service: Service, update: ServiceUpdate, kind: ChangeKind, *, strict: bool
+) -> None:
+    if update.configures:
+        require(service, Action.PROPERTY if kind is ChangeKind.PROPERTY else Action.CONFIGURE)
+    if update.status is not None:
+        action = Action.START if update.status == "running" else Action.STOP
         require(service, action, strict=strict)
-    if wish.describes:
+    if update.describes:
         require(service, Action.DESCRIBE)
 
 
-async def _whole(
-    session: AsyncSession, service: Service, present: StoredRevision, asked: ChangeRequest
-) -> _Whole:
-    match asked.form:
+async def _whole_update(
+    session: Session,
+    service: Service,
+    known: Mapping[int, StoredRevision],
+    request: ChangeRequest,
+) -> _WholeUpdate:
+    present = known[service.desired_revision]
+    match request.kind:
         case ChangeKind.UPDATE:
-            return _Whole(asked.body)
+            return _WholeUpdate(request.body)
         case ChangeKind.PATCH:
-            return await _patched(session, service, present, asked.body)
+            return _patched(service, known, request.body)
         case ChangeKind.PROPERTY:
             _require_real_time(service)
-            return _scaled(present, asked.body)
+            return _scaled(present, request.body)
         case ChangeKind.RETRY:
-            return _Whole({"status": "running"})
+            return _WholeUpdate({"status": "running"})
         case ChangeKind.ROLLBACK:
-            return await _brought_back(session, service, asked.body)
+            return await _rolled_back(session, service, request.body)
 
 
 def _require_real_time(service: Service) -> None:
@@ -216,24 +229,19 @@ def _require_real_time(service: Service) -> None:
         )
 
 
-async def _patched(
-    session: AsyncSession, service: Service, present: StoredRevision, body: object
-) -> _Whole:
+def _patched(service: Service, known: Mapping[int, StoredRevision], body: object) -> _WholeUpdate:
+    present = known[service.desired_revision]
     items = [as_body(version) for version in present.config]
     if service.live_revision not in (None, service.desired_revision):
-        await _same_versions_shown(session, service, present)
+        _require_same_versions(known[service.live_revision], present)
     changed, problems = patch_config(items, body)
     if problems:
         raise refuse(problems)
-    return _Whole({"config": changed}, pointed, _untouched(present, items, changed))
+    return _WholeUpdate({"config": changed}, pointed, _untouched(present, items, changed))
 
 
-async def _same_versions_shown(
-    session: AsyncSession, service: Service, present: StoredRevision
-) -> None:
-    """Pointers count the versions that Show lists: the live ones, until an update is through."""
-    assert service.live_revision is not None
-    live = await store.get_revision(session, service.id, service.live_revision)
+def _require_same_versions(live: StoredRevision, present: StoredRevision) -> None:
+    """Pointers count the versions that Show lists: the live ones, until an update is complete."""
     if [v.model_id for v in live.config] != [v.model_id for v in present.config]:
         raise StateForbids(
             "status: an update that changes the model versions is under way, so that a pointer "
@@ -243,13 +251,13 @@ async def _same_versions_shown(
         )
 
 
-def _scaled(present: StoredRevision, body: object) -> _Whole:
+def _scaled(present: StoredRevision, body: object) -> _WholeUpdate:
     items = [as_body(version) for version in present.config]
     changed, names, problems = scale_config(items, body)
     if problems:
         raise refuse(problems)
     exact = _untouched(present, items, changed)
-    return _Whole({"config": changed}, lambda problem: renamed(problem, names), exact)
+    return _WholeUpdate({"config": changed}, lambda problem: renamed(problem, names), exact)
 
 
 def _untouched(
@@ -259,7 +267,7 @@ def _untouched(
     return tuple(version if old == new else None for version, old, new in pairs)
 
 
-async def _brought_back(session: AsyncSession, service: Service, number: object) -> _Whole:
+async def _rolled_back(session: Session, service: Service, number: object) -> _WholeUpdate:
     found = await revisions.find_revision(session, service.id, number)
     if found is None:
         raise no_revision(number)
@@ -267,20 +275,20 @@ async def _brought_back(session: AsyncSession, service: Service, number: object)
     body: JsonObject = {"config": [as_body(version) for version in content.config]}
     if service.infer_type != BATCH:
         body["load_balancer_policy"] = content.policy.value
-    # What has served in full needs no trial; what was only stored for a start has not.
+    # A revision that has served in full needs no canary; one only stored for a start has not.
     reached = found.number == 1 or found.result == Result.SUCCESS.value
-    tried = reached and await revisions.has_served(session, service.id, found.number)
-    return _Whole(
+    proven = reached and await revisions.has_served(session, service.id, found.number)
+    return _WholeUpdate(
         body,
         lambda problem: restored(problem, found.number),
         exact=content.config,
         origin=found.number,
-        guarded=not tried,
+        guarded=not proven,
     )
 
 
 def no_revision(number: object) -> NotFound:
-    """The answer for a revision that the service never had."""
+    """Return the answer for a revision that the service never had."""
     return NotFound(
         f"revision: the service has no revision {str(number)[:20]!r}. "
         "List them with GET …/revisions.",
@@ -290,25 +298,25 @@ def no_revision(number: object) -> NotFound:
 
 
 def _next_revision(
-    service: Service, present: StoredRevision, wish: ServiceUpdate, whole: _Whole
+    service: Service, present: StoredRevision, update: ServiceUpdate, whole: _WholeUpdate
 ) -> store.NewRevision:
-    """What is asked for over what was asked for last; what is not named stays."""
+    """Lay what is asked for over the present revision; what is not named stays."""
     config: Sequence[VersionConfig] = present.config
-    if wish.config is not None:
-        exact = whole.exact or (None,) * len(wish.config)
-        chosen = tuple(kept or read for kept, read in zip(exact, wish.config, strict=True))
+    if update.config is not None:
+        exact = whole.exact or (None,) * len(update.config)
+        chosen = tuple(kept or read for kept, read in zip(exact, update.config, strict=True))
         config = assign_slots(present.config, chosen)
-    rollout = _rollout(service, wish)
+    rollout = _rollout(service, update)
     if not whole.guarded:
         rollout = replace(rollout, guard=None)
-    return store.NewRevision(config, wish.policy or present.policy, rollout, whole.origin)
+    return store.NewRevision(config, update.policy or present.policy, rollout, whole.origin)
 
 
-def _rollout(service: Service, wish: ServiceUpdate) -> Rollout:
-    """How the service's additional_properties want its revisions to be reached."""
-    if wish.rollout is not None:
-        return wish.rollout
-    if wish.additional_properties is not None:
+def _rollout(service: Service, update: ServiceUpdate) -> Rollout:
+    """Read how the service's additional_properties want its revisions to be reached."""
+    if update.rollout is not None:
+        return update.rollout
+    if update.additional_properties is not None:
         return Rollout()
     member = (service.additional_properties or {}).get("rollout")
     return read_rollout(member, "additional_properties.rollout", Problems()) or Rollout()

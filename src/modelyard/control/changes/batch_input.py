@@ -18,16 +18,16 @@ def asks_for_batch(body: object) -> bool:
     return isinstance(body, dict) and body.get("infer_type") == BATCH
 
 
-def may_move_input(asked: ChangeRequest) -> bool:
+def may_move_input(request: ChangeRequest) -> bool:
     """Whether a change may name another input; a cheap look, most calls cannot."""
-    body = asked.body
-    if asked.form is ChangeKind.ROLLBACK:
+    body = request.body
+    if request.kind is ChangeKind.ROLLBACK:
         return True
-    if asked.form is ChangeKind.PATCH:
+    if request.kind is ChangeKind.PATCH:
         operations = body if isinstance(body, list) else []
         return any(isinstance(one, dict) and _points_to_input(one) for one in operations)
     config = body.get("config") if isinstance(body, dict) else None
-    items = config if asked.form is ChangeKind.UPDATE and isinstance(config, list) else []
+    items = config if request.kind is ChangeKind.UPDATE and isinstance(config, list) else []
     return any(isinstance(item, dict) and _SOURCE in item for item in items)
 
 
@@ -37,33 +37,33 @@ def _points_to_input(operation: dict[str, object]) -> bool:
     return not member or member[0] in BATCH_FIELDS
 
 
-def moved_input(judged: AdmittedChange) -> VersionConfig | None:
+def moved_input(admitted: AdmittedChange) -> VersionConfig | None:
     """The new configuration, where it reads or writes elsewhere, or otherwise, than the last."""
-    if judged.new is None:
+    if admitted.new is None:
         return None
-    new = judged.new.config[0]
-    if new.batch is None or _place(new.batch) == _place(judged.present.config[0].batch):
+    new = admitted.new.config[0]
+    if new.batch is None or _place(new.batch) == _place(admitted.present.config[0].batch):
         return None
     return new
 
 
-def run_after(judged: AdmittedChange, state: ServiceState) -> str:
+def run_after(admitted: AdmittedChange, state: ServiceState) -> str:
     """What becomes of the run, in words; empty where that is nothing, and for other services."""
-    service, wish, new = judged.service, judged.wish, judged.new
+    service, update, new = admitted.service, admitted.update, admitted.new
     if service.infer_type != BATCH:
         return ""
     goes_on = any(run.outcome == RunOutcome.OPEN.value for run in state.runs)
-    if wish.status == "stopped":
+    if update.status == "stopped":
         return "The run that goes on is abandoned; a start begins anew." if goes_on else ""
-    if wish.status == "running":
-        if judged.retry_of:
-            return f"A run begins that computes the failures of {judged.retry_of} again."
+    if update.status == "running":
+        if admitted.retry_of:
+            return f"A run begins that computes the failures of {admitted.retry_of} again."
         return "" if goes_on else "A run begins, from the beginning."
-    if new is None or service.wanted != DesiredStatus.RUNNING.value:
+    if new is None or service.desired_status != DesiredStatus.RUNNING.value:
         return ""
     if not goes_on:
         return "A new run begins."
-    if work_of(judged.present.config) == work_of(new.config):
+    if work_of(admitted.present.config) == work_of(new.config):
         return "The run goes on."
     return "The run that goes on is abandoned, and a new one begins."
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from modelyard.domain.preview.peak_demand import (
     NOTHING,
     Needs,
@@ -25,6 +23,7 @@ from modelyard.domain.service.pools import Pool, PoolRef, unknown_code
 from modelyard.domain.service.resources import Limits, Resources
 from modelyard.errors import Problem, refuse
 from modelyard.settings import Settings
+from modelyard.store.database import Session
 from modelyard.store.service import services as store
 from modelyard.store.service.pools import Holder, holders, lock_pools
 from modelyard.store.tables.service import Service
@@ -47,7 +46,7 @@ def pools_of(settings: Settings) -> tuple[Pool, ...]:
 
 
 async def check_capacity(
-    session: AsyncSession, settings: Settings, service: Service, new: store.NewRevision | None
+    session: Session, settings: Settings, service: Service, new: store.NewRevision | None
 ) -> None:
     """Refuse a change that a pool has no room for on the way or after it.
 
@@ -55,7 +54,7 @@ async def check_capacity(
     than the service has already is never refused. To be called beside ``judge_quotas``, before
     the commit. Raises ``InvalidRequest`` with every pool that is short (services.md §10: 3976).
     """
-    if service.wanted != DesiredStatus.RUNNING.value:
+    if service.desired_status != DesiredStatus.RUNNING.value:
         return
     problems = await capacity_problems(session, settings, service, new, lock=True)
     if problems:
@@ -63,7 +62,7 @@ async def check_capacity(
 
 
 async def capacity_problems(
-    session: AsyncSession,
+    session: Session,
     settings: Settings,
     service: Service,
     new: store.NewRevision | None,
@@ -91,14 +90,14 @@ async def capacity_problems(
 
 
 async def peaks(
-    session: AsyncSession, settings: Settings, service: Service, new: store.NewRevision | None
+    session: Session, settings: Settings, service: Service, new: store.NewRevision | None
 ) -> tuple[Peak, ...]:
     """What the change takes of each of its pools, against what is there (for the preview)."""
     change = await _change(session, service, new)
     return await _peaks(session, service.id, change, change.peak, _limits(settings))
 
 
-async def free(session: AsyncSession, settings: Settings) -> dict[PoolRef, Limits]:
+async def free(session: Session, settings: Settings) -> dict[PoolRef, Limits]:
     """What is left of every dedicated pool."""
     limits = _limits(settings)
     refs = [pool.ref for pool in pools_of(settings)]
@@ -126,9 +125,7 @@ def _not_usable(settings: Settings, ref: PoolRef) -> Problem | None:
     return None if pool.usable else Problem("config", f"{ref} is {pool.state}", remedy)
 
 
-async def _change(
-    session: AsyncSession, service: Service, new: store.NewRevision | None
-) -> _Change:
+async def _change(session: Session, service: Service, new: store.NewRevision | None) -> _Change:
     serving = await _config(session, service.id, service.serving_revision)
     kept = await _config(session, service.id, service.kept_revision)
     if new is None:
@@ -142,13 +139,13 @@ async def _change(
 
 
 async def _config(
-    session: AsyncSession, service_id: str, number: int | None
+    session: Session, service_id: str, number: int | None
 ) -> tuple[VersionConfig, ...]:
     return () if number is None else await store.revision_config(session, service_id, number)
 
 
 async def _peaks(
-    session: AsyncSession,
+    session: Session,
     service_id: str,
     change: _Change,
     pools: Collection[PoolRef | None],
@@ -168,9 +165,7 @@ async def _peaks(
     )
 
 
-async def _used(
-    session: AsyncSession, pools: Collection[PoolRef | None], *, but: str = ""
-) -> Needs:
+async def _used(session: Session, pools: Collection[PoolRef | None], *, but: str = "") -> Needs:
     if not pools:
         return {}
     used: Needs = {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from modelyard.batch.rules import ObjectRules
 from modelyard.control.changes.capacity import pools_of
 from modelyard.control.check_scripts import Checks
@@ -13,13 +11,14 @@ from modelyard.domain.admission.requests import Facts, ModelFacts, Present
 from modelyard.domain.admission.version_body import CONFIG_LIMIT
 from modelyard.domain.service.batch_job import ApiFacts
 from modelyard.settings import Settings
+from modelyard.store.database import Session
 from modelyard.store.models import find_models
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Service
 
 
 async def gather_facts(
-    session: AsyncSession,
+    session: Session,
     settings: Settings,
     project_id: str,
     body: object,

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from modelyard.domain.service.config import VersionConfig
 from modelyard.errors import Problem, refuse
 from modelyard.settings import Settings
+from modelyard.store.database import Session
 from modelyard.store.service.pools import lock_quotas, wanted_configs
 
 
@@ -25,7 +24,7 @@ class Expected:
     config: tuple[VersionConfig, ...]
 
 
-async def check_quotas(session: AsyncSession, settings: Settings, project_id: str) -> None:
+async def check_quotas(session: Session, settings: Settings, project_id: str) -> None:
     """Refuse what the session is about to write when it takes the project over a quota.
 
     To be called after the change and before the commit. Raises ``InvalidRequest``.
@@ -38,7 +37,7 @@ async def check_quotas(session: AsyncSession, settings: Settings, project_id: st
 
 
 async def quota_problems(
-    session: AsyncSession, settings: Settings, project_id: str, expected: Expected | None = None
+    session: Session, settings: Settings, project_id: str, expected: Expected | None = None
 ) -> list[Problem]:
     """The quotas that the project exceeds; if a service were as ``expected``, when given."""
     if not _limited(settings):

@@ -1,77 +1,89 @@
-"""Writing down a new revision and the wish to reach it; starting (services.md §7, §8)."""
+"""Writing a new revision, a start, and what no revision holds (services.md §3.1, §6, §7, §8)."""
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from modelyard.control import events
-from modelyard.control.batch.runs import begin_run, continue_or_renew
-from modelyard.control.changes.description import arm, tell_auto_stop
+from modelyard.control.batch.runs import begin_run, replace_run
+from modelyard.domain.admission.requests import ServiceUpdate
 from modelyard.domain.rollout.outcome import Result
-from modelyard.domain.rollout.state import DesiredStatus
+from modelyard.domain.rollout.state import Desired, DesiredStatus
+from modelyard.domain.rollout.transition import Configure
 from modelyard.domain.service.batch_job import BATCH
-from modelyard.domain.service.lifecycle import Status
-from modelyard.store.service import services as store
+from modelyard.store import events
+from modelyard.store.database import Session
+from modelyard.store.service import update_logs
+from modelyard.store.service.description import describe_service, set_schedule
+from modelyard.store.service.services import NewRevision, add_revision
+from modelyard.store.service.status import record_success
 from modelyard.store.tables.service import Service
 
 
-async def configure(
-    session: AsyncSession, service: Service, revision: store.NewRevision, author: str, now: int
-) -> int:
-    """Want ``revision``, by the user ``author``; gives the update's key (ms)."""
-    last = await store.last_of(session, service.id)
-    update_time, number = max(now, last.update_time + 1), last.revision + 1
-    await events.overtake(session, service.id, now)
-    store.add_revision(session, service.id, number, revision, author, update_time)
-    events.open_log(session, service.id, number, update_time)
-    await session.flush()
-    service.desired_revision = number
-    service.rollout_step, service.rollout_since, service.rollout_rejected = 0, None, ""
-    service.wished_at = service.operation_time = now
-    _from_the_first_step(service)
-    service.generation += 1
-    if service.wanted == DesiredStatus.STOPPED.value:
-        await events.close_logs(session, service.id, Result.SUCCESS, now)
-        service.update_time = update_time
-        events.event(session, service.id, "configuration stored for the next start", now)
-        return update_time
-    told = f", back to revision {revision.origin}" if revision.origin else ""
-    events.event(session, service.id, f"updating service{told}", now)
-    goes_on = service.status not in (Status.FAILED.value, Status.FINISHED.value)
-    if service.infer_type == BATCH:
-        goes_on = await continue_or_renew(session, service, revision.config, now)
-    if not goes_on:
-        _deploy(service, now)
-    return update_time
+async def add_configuration(
+    session: Session,
+    service_id: str,
+    change: Configure,
+    revision: NewRevision,
+    author: str,
+    update_time: int,
+    now: int,
+) -> None:
+    """Add the revision of an accepted ``change``, and open its log under the key ``update_time``.
 
-
-def start(session: AsyncSession, service: Service, now: int, retry_of: str = "") -> None:
-    """Want the service to run, with the configuration that was asked for last.
-
-    For a batch service that is a new run; ``retry_of``: one whose failures it computes again.
+    ``author``: the user's id. To be called before the change is written to the service's row.
     """
-    _deploy(service, now)
+    number = change.target.number
+    await update_logs.overtake(session, service_id, now)
+    add_revision(session, service_id, number, revision, author, update_time)
+    update_logs.open_log(session, service_id, number, update_time)
+    await session.flush()
+
+
+async def report_configuration(
+    session: Session,
+    service: Service,
+    change: Configure,
+    revision: NewRevision,
+    update_time: int,
+    now: int,
+) -> None:
+    """Report an accepted configuration, and begin the run of a batch service that it asks for."""
+    if service.desired_status == DesiredStatus.STOPPED.value:
+        await update_logs.close_logs(session, service.id, Result.SUCCESS, now)
+        record_success(service, update_time)
+        events.record(session, service.id, "configuration stored for the next start", now)
+        return
+    back = f", back to revision {revision.origin}" if revision.origin else ""
+    events.record(session, service.id, f"updating service{back}", now)
+    if change.new_run:
+        await replace_run(session, service, now)
+
+
+def report_start(session: Session, service: Service, now: int, retry_of: str = "") -> None:
+    """Report an accepted start; of a batch service it begins a new run.
+
+    ``retry_of``: the run whose failures it computes again.
+    """
     if service.infer_type == BATCH:
         begin_run(session, service, now, retry_of)
-    events.event(session, service.id, "starting service", now)
-    tell_auto_stop(session, service, now)
+    events.record(session, service.id, "starting service", now)
+    report_auto_stop(session, service, now)
 
 
-def _deploy(service: Service, now: int) -> None:
-    service.wanted = DesiredStatus.RUNNING.value
-    service.given_up = False
-    service.error_msg = ""
-    service.status = Status.DEPLOYING.value
-    service.progress = 0
-    service.publish_at = service.transition_at = now
-    service.wished_at = service.operation_time = now
-    service.generation += 1
-    _from_the_first_step(service)
-    arm(service, now)
+def write_description(
+    session: Session, service: Service, desired: Desired, update: ServiceUpdate, now: int
+) -> None:
+    """Write the describing part of ``update`` to the row (services.md §3.1, §6)."""
+    describe_service(service, update)
+    if update.schedule is None:
+        return
+    if not update.schedule and service.schedule is not None:
+        events.record(session, service.id, "auto stop disabled", now)
+    set_schedule(service, desired, update.schedule[0] if update.schedule else None, now)
+    if update.status != "stopped":
+        report_auto_stop(session, service, now)
 
 
-def _from_the_first_step(service: Service) -> None:
-    """What a guarded rollout has come to counts for one wish only."""
-    service.rollout_step = 0
-    service.rollout_since = None
-    service.rollout_rejected = ""
+def report_auto_stop(session: Session, service: Service, now: int) -> None:
+    """Report when the service will be stopped, if it has a schedule."""
+    if service.due_time is not None:
+        seconds = (service.due_time - now) // 1000
+        events.record(session, service.id, f"auto stop enabled, {seconds} seconds left", now)

@@ -1,7 +1,7 @@
-"""What callers want of services, written down: create, change, tag, delete.
+"""The calls that change services: create, change, tag, delete; and their previews.
 
-Each call is one transaction: a new revision, update log and events, or nothing at all. The loop
-does the rest; a crash after the answer loses nothing.
+Each call is one transaction: a new revision, update log and events, or nothing at all. The
+reconciler does the rest; a crash after the answer loses nothing.
 """
 
 from __future__ import annotations
@@ -10,53 +10,54 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from modelyard.clock import Clock
-from modelyard.control.changes.accepted import Accepted
 from modelyard.control.changes.admission import (
     AdmittedChange,
     Author,
     ChangeKind,
     ChangeRequest,
+    admit,
     get_service,
-    judge,
     require,
     require_owner,
 )
 from modelyard.control.changes.batch_input import asks_for_batch, may_move_input, moved_input
 from modelyard.control.changes.create import admit_new, create_service
 from modelyard.control.changes.idempotency import first_answer, keep_answer, was_answered
-from modelyard.control.changes.preconditions import UNCONDITIONAL, Conditions, require_match
-from modelyard.control.changes.stop import begin_stop
+from modelyard.control.changes.preconditions import (
+    UNCONDITIONAL,
+    Accepted,
+    Conditions,
+    require_match,
+)
 from modelyard.control.changes.tags import Drop, change_tags
-from modelyard.control.changes.update import change_service
+from modelyard.control.changes.update import change_service, stop_service, touch_service
 from modelyard.control.ports import Surveyor
-from modelyard.domain.rollout.state import DesiredStatus
+from modelyard.domain.rollout.transition import Delete
 from modelyard.domain.service.lifecycle import Action
 from modelyard.errors import InvalidRequest
 from modelyard.settings import Settings
 from modelyard.steps import Step
-from modelyard.store.database import Database
+from modelyard.store.database import Database, Session
 
 JsonObject = dict[str, Any]
 
 
 class Previewer(Protocol):
-    """Tells what a change would do, and whether it still would."""
+    """Shows what a change would do, and checks whether it still would."""
 
-    async def preview(self, session: AsyncSession, judged: AdmittedChange) -> JsonObject:
-        """The preview document of a change, with its plan token; writes nothing."""
+    async def preview(self, session: Session, admitted: AdmittedChange) -> JsonObject:
+        """Return the preview document of a change, with its plan token; writes nothing."""
         ...
 
-    async def check(self, session: AsyncSession, judged: AdmittedChange, token: str) -> None:
-        """Raises ``PreconditionFailed`` with the difference when the plan is another one now."""
+    async def check(self, session: Session, admitted: AdmittedChange, token: str) -> None:
+        """Raises ``PreconditionFailed`` with the difference when another plan holds now."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceChanges:
-    """Writes wishes; the caller hints the loop afterwards."""
+    """Writes desired states; its caller hints the work queue afterwards."""
 
     settings: Settings
     database: Database
@@ -67,7 +68,7 @@ class ServiceChanges:
     async def create(
         self, author: Author, body: object, conditions: Conditions = UNCONDITIONAL
     ) -> Accepted:
-        """A new service.
+        """Create a service.
 
         Raises ``InvalidRequest``, ``Conflict`` (services.md §2), or for the input of a batch
         service ``Unavailable``.
@@ -101,94 +102,96 @@ class ServiceChanges:
         self,
         author: Author,
         service_id: str,
-        asked: ChangeRequest,
+        request: ChangeRequest,
         conditions: Conditions = UNCONDITIONAL,
     ) -> Accepted:
-        """Change a service in any of the forms there are.
+        """Change a service by a request of any kind.
 
         Raises ``NotFound``, ``InvalidRequest``, ``StateForbids``, ``PreconditionFailed`` or
         ``KeyReused``; then nothing has changed (services.md §3, §4, §7, §8).
         """
-        if may_move_input(asked) and not await self._answered(conditions):
-            await self._survey_changed(author, service_id, asked)
+        if may_move_input(request) and not await self._answered(conditions):
+            await self._survey_changed(author, service_id, request)
         async with self.database.write(Step.SERVICE_UPDATE) as session:
             now = self.clock.now_ms()
             first = await first_answer(session, conditions.call, now)
             if first is not None:
                 return Accepted.replay(first)
-            judged = await self.judge(session, author, service_id, asked)
-            require_match(judged.service, conditions.if_match)
+            admitted = await self.admit(session, author, service_id, request)
+            require_match(admitted.service, conditions.if_match)
             if conditions.plan_token is not None:
-                await self._plans().check(session, judged, conditions.plan_token)
-            accepted = await change_service(session, self.settings, judged, author, now)
+                await self._plans().check(session, admitted, conditions.plan_token)
+            accepted = await change_service(session, self.settings, admitted, author, now)
             await keep_answer(session, conditions.call, accepted.to_json)
             return accepted
 
-    async def judge(
+    async def admit(
         self,
-        session: AsyncSession,
+        session: Session,
         author: Author,
         service_id: str,
-        asked: ChangeRequest,
+        request: ChangeRequest,
         *,
         lock: bool = True,
     ) -> AdmittedChange:
-        """What the change would be, before anything is written; raises like ``change``."""
-        return await judge(session, self.settings, author, service_id, asked, lock=lock)
+        """Check the change and return it, before anything is written; raises like ``change``."""
+        return await admit(session, self.settings, author, service_id, request, lock=lock)
 
     async def preview(
         self,
         author: Author,
         service_id: str,
-        asked: ChangeRequest,
+        request: ChangeRequest,
         conditions: Conditions = UNCONDITIONAL,
     ) -> JsonObject:
-        """What the change would do; writes nothing. Raises like ``change``.
+        """Return what the change would do; writes nothing. Raises like ``change``.
 
-        With a plan token it tells whether the plan still holds.
+        With a plan token it checks whether the plan still holds.
         """
         plans = self._plans()
         async with self.database.read() as session:
-            judged = await self.judge(session, author, service_id, asked, lock=False)
-            require_match(judged.service, conditions.if_match)
+            admitted = await self.admit(session, author, service_id, request, lock=False)
+            require_match(admitted.service, conditions.if_match)
             if conditions.plan_token is not None:
-                await plans.check(session, judged, conditions.plan_token)
-            document = await plans.preview(session, judged)
-        if self.surveyor is not None and (moved := moved_input(judged)) is not None:
+                await plans.check(session, admitted, conditions.plan_token)
+            document = await plans.preview(session, admitted)
+        if self.surveyor is not None and (moved := moved_input(admitted)) is not None:
             document |= await self.surveyor.preview(author.project_id, moved)
         return document
 
     async def preview_new(self, author: Author, body: object) -> JsonObject:
-        """What creating a batch service would do; writes nothing. Raises like ``create``."""
+        """Return what creating a batch service would do; writes nothing. Raises like ``create``."""
         async with self.database.read() as session:
-            wish = await admit_new(session, self.settings, author, body)
-        if self.surveyor is None or wish.config[0].batch is None:
+            new = await admit_new(session, self.settings, author, body)
+        if self.surveyor is None or new.config[0].batch is None:
             raise InvalidRequest(
                 "dry_run: only the creation of a batch service can be previewed. Leave it out.",
                 field="dry_run",
             )
         return {
-            "service_name": wish.name,
-            "infer_type": wish.infer_type,
+            "service_name": new.name,
+            "infer_type": new.infer_type,
             "dry_run": True,
-            **await self.surveyor.preview(author.project_id, wish.config[0]),
+            **await self.surveyor.preview(author.project_id, new.config[0]),
         }
 
     async def _answered(self, conditions: Conditions) -> bool:
-        """Whether an equal call was carried out before: its answer rests on the input of then."""
+        """Whether an equal call was carried out before: its input is not checked again."""
         async with self.database.read() as session:
             return await was_answered(session, conditions.call, self.clock.now_ms())
 
     async def _survey_new(self, author: Author, body: object) -> None:
         async with self.database.read() as session:
-            wish = await admit_new(session, self.settings, author, body)
+            new = await admit_new(session, self.settings, author, body)
         if self.surveyor is not None:
-            await self.surveyor.check(author.project_id, wish.config[0])
+            await self.surveyor.check(author.project_id, new.config[0])
 
-    async def _survey_changed(self, author: Author, service_id: str, asked: ChangeRequest) -> None:
+    async def _survey_changed(
+        self, author: Author, service_id: str, request: ChangeRequest
+    ) -> None:
         async with self.database.read() as session:
-            judged = await self.judge(session, author, service_id, asked, lock=False)
-        moved = moved_input(judged)
+            admitted = await self.admit(session, author, service_id, request, lock=False)
+        moved = moved_input(admitted)
         if self.surveyor is not None and moved is not None:
             await self.surveyor.check(author.project_id, moved)
 
@@ -208,8 +211,7 @@ class ServiceChanges:
             service = await get_service(session, author.project_id, service_id)
             require(service, Action.DESCRIBE)
             if await change_tags(session, service.id, put, drop):
-                service.generation += 1
-                service.operation_time = self.clock.now_ms()
+                await touch_service(session, service, self.clock.now_ms())
 
     async def delete(
         self,
@@ -237,5 +239,5 @@ class ServiceChanges:
                 require(service, Action.DELETE)
                 require_match(service, conditions.if_match)
             for service in services:
-                await begin_stop(session, service, now, DesiredStatus.DELETED, "deleting service")
+                await stop_service(session, service, Delete(), "deleting service", now)
             await keep_answer(session, conditions.call, lambda: {"deleted": len(services)})

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from modelyard.domain.admission.tags import TAGS_LIMIT, Tag
 from modelyard.errors import InvalidRequest
+from modelyard.store.database import Session
 from modelyard.store.service.tags import replace_tags, tags_of
 
 Drop: TypeAlias = Sequence[Tag]
@@ -16,7 +15,7 @@ Drop: TypeAlias = Sequence[Tag]
 
 
 async def change_tags(
-    session: AsyncSession, service_id: str, put: Mapping[str, str], drop: Drop
+    session: Session, service_id: str, put: Mapping[str, str], drop: Drop
 ) -> bool:
     """Set and remove tags; False when that changes nothing.
 

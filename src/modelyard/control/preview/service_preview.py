@@ -1,7 +1,7 @@
-"""Previews: what a change would do, told without doing it, and a token to go ahead by (ours).
+"""Previews: what a change would do, shown without doing it, and a plan token (an extension).
 
-Everything is read in one session and nothing is written. The loop's own planner is then run
-forward over it (``domain/preview/simulation.py``).
+Everything is read in one session and nothing is written. The reconciler's own planner is then
+run forward over it (``domain/preview/simulation.py``).
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from modelyard.clock import Clock
 from modelyard.control.changes.admission import AdmittedChange
 from modelyard.control.changes.batch_input import run_after
-from modelyard.control.preview.context import Details, PreviewContext, look, look_closer
+from modelyard.control.preview.context import Details, PreviewContext, read_context, read_details
 from modelyard.control.preview.projection import changes_of
 from modelyard.domain.preview.change import PlannedChange
 from modelyard.domain.preview.document import explain
@@ -26,44 +24,45 @@ from modelyard.domain.preview.start_times import start_time
 from modelyard.domain.rollout.state import DesiredStatus, Observed
 from modelyard.errors import PreconditionFailed, Problem, refuse
 from modelyard.settings import Settings
+from modelyard.store.database import Session
 
 JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Previews:
-    """Satisfies ``wishes.Previewer``."""
+    """Satisfies ``service_changes.Previewer``."""
 
     settings: Settings
     clock: Clock
 
-    async def preview(self, session: AsyncSession, judged: AdmittedChange) -> JsonObject:
-        """The preview document of a change, with its plan token; writes nothing.
+    async def preview(self, session: Session, admitted: AdmittedChange) -> JsonObject:
+        """Return the preview document of a change, with its plan token; writes nothing.
 
         Raises ``InvalidRequest`` as the change would when a quota or a pool is too small; the
         answer then has the document, without a token, as its member ``preview``.
         """
-        seen = await look(session, self.settings, judged, self.clock.now_ms())
-        details = await look_closer(session, self.settings, seen)
+        context = await read_context(session, self.settings, admitted, self.clock.now_ms())
+        details = await read_details(session, self.settings, context)
         document: JsonObject = {
-            "service_id": judged.service.id,
-            "service_name": judged.service.name,
+            "service_id": admitted.service.id,
+            "service_name": admitted.service.name,
             "dry_run": True,
-            **await asyncio.to_thread(lambda: explain(foresee(seen, details))),
+            **await asyncio.to_thread(lambda: explain(simulate_change(context, details))),
         }
         if details.problems:
             refusal = refuse(details.problems)
             refusal.members = {"preview": document}
             raise refusal
-        return document | {"plan_token": _token(seen).encode()}
+        return document | {"plan_token": _token(context).encode()}
 
-    async def check(self, session: AsyncSession, judged: AdmittedChange, token: str) -> None:
-        """Raises ``PreconditionFailed`` with the difference when reality is not as planned, and
+    async def check(self, session: Session, admitted: AdmittedChange, token: str) -> None:
+        """Raises ``PreconditionFailed`` with the difference when another plan holds now, and
         ``InvalidRequest`` for what is no token.
         """
         planned = PlanToken.decode(token)
-        seen = await look(session, self.settings, judged, self.clock.now_ms())
-        found = difference(planned, _token(seen))
+        context = await read_context(session, self.settings, admitted, self.clock.now_ms())
+        found = difference(planned, _token(context))
         if not found:
             return
         remedy = "Ask for a new plan with ?dry_run=true."
@@ -77,45 +76,43 @@ class Previews:
         )
 
 
-def foresee(seen: PreviewContext, details: Details) -> PlannedChange:
-    """What the change would lead to; pure, and slow where hundreds of instances are replaced."""
-    judged, state, service = seen.judged, seen.state, seen.judged.service
+def simulate_change(context: PreviewContext, details: Details) -> PlannedChange:
+    """Simulate the change; pure, and slow where hundreds of instances are replaced."""
+    admitted, state, service = context.admitted, context.state, context.admitted.service
     observed = Observed(state.instances, state.failures)
-    guard = judged.new.rollout.guard if judged.new else state.guard
-    since = service.rollout_since
+    guard = admitted.new.rollout.guard if admitted.new else state.guard
     assumed = Assumptions(
         start_ms={model: time.ms for model, time in details.times.items()},
         other_start_ms=start_time((), ()).ms,
         guard=guard,
-        held_ms=seen.now - since if since is not None and judged.new is None else 0,
     )
-    trace = simulate(seen.after, observed, assumed, seen.now)
+    trace = simulate(context.after, observed, assumed, context.now)
     return PlannedChange(
-        before=seen.before,
-        after=seen.after,
+        before=context.before,
+        after=context.after,
         observed=observed,
-        now=seen.now,
+        now=context.now,
         trace=trace,
         status=service.status,
-        asked=judged.wish.status or "",
+        asked=admitted.update.status or "",
         present=service.desired_revision,
-        revision=seen.revision,
-        stored=judged.new is not None and seen.after.wanted is not DesiredStatus.RUNNING,
-        origin=judged.new.origin if judged.new else None,
+        revision=context.revision,
+        stored=admitted.new is not None and context.after.wanted is not DesiredStatus.RUNNING,
+        origin=admitted.new.origin if admitted.new else None,
         under_way=details.under_way,
         guard=guard,
-        changes=changes_of(judged, seen.now),
-        uses=pool_uses(trace, state.instances, details.made, seen.peaks),
+        changes=changes_of(admitted, context.now),
+        uses=pool_uses(trace, state.instances, details.configs, context.peaks),
         problems=details.problems,
         started_for={row.id: row.revision for row in state.rows.values()},
         names=details.names,
         times=details.times,
-        run=run_after(judged, state),
+        run=run_after(admitted, state),
     )
 
 
-def _token(seen: PreviewContext) -> PlanToken:
-    asked, service = seen.judged.asked, seen.state.service
+def _token(context: PreviewContext) -> PlanToken:
+    request, service = context.admitted.request, context.state.service
     numbers = {
         "generation": service.generation,
         "serving": service.serving_revision,
@@ -124,10 +121,10 @@ def _token(seen: PreviewContext) -> PlanToken:
         "step": service.rollout_step,
     }
     return PlanToken(
-        asked=digest_of(asked.form.value, asked.body),
+        asked=digest_of(request.kind.value, request.body),
         status=service.status,
         numbers=numbers,
-        instances={short_id(i.instance_id): i.stage.value for i in seen.state.instances},
-        models=seen.statuses,
-        room={pool_name(peak.pool): peak.fits for peak in seen.peaks},
+        instances={short_id(i.instance_id): i.stage.value for i in context.state.instances},
+        models=context.statuses,
+        room={pool_name(peak.pool): peak.fits for peak in context.peaks},
     )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from modelyard.control.changes.stop import begin_stop
+from modelyard.control.changes.update import stop_service
 from modelyard.domain.rollout.state import DesiredStatus
+from modelyard.domain.rollout.transition import Stop
+from modelyard.store.database import Session
 from modelyard.store.tables.service import Service
 
 
-async def stop_when_due(session: AsyncSession, service: Service, now: int) -> None:
-    """Turn an expired schedule into the wish to stop, exactly once."""
+async def stop_when_due(session: Session, service: Service, now: int) -> None:
+    """Stop a service whose schedule has expired, exactly once."""
     if (
         service.due_time is not None
         and service.due_time <= now
-        and service.wanted == DesiredStatus.RUNNING.value
+        and service.desired_status == DesiredStatus.RUNNING.value
     ):
-        told = "stopped because the auto-stop time has expired"
-        await begin_stop(session, service, now, DesiredStatus.STOPPED, told)
+        message = "stopped because the auto-stop time has expired"
+        await stop_service(session, service, Stop(), message, now)

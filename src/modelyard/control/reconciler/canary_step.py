@@ -1,4 +1,4 @@
-"""A guarded rollout's step: look at what it has shown, say what becomes of it, write that down."""
+"""A canary step: compare what both sides answered, decide what becomes of it, report that."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from modelyard.control import events
 from modelyard.control.check_scripts import Checks
 from modelyard.control.ports import Requests
 from modelyard.domain.canary.analysis import Decision, Verdict, judge, worst
 from modelyard.domain.canary.request_counts import Tally
 from modelyard.domain.rollout.canary_pairs import Comparison, comparisons, counted
-from modelyard.domain.rollout.state import RevisionTarget
+from modelyard.domain.rollout.state import RevisionTarget, Step
+from modelyard.domain.rollout.transition import StepDecision
 from modelyard.domain.service.rollout_policy import Guard
+from modelyard.store import events
+from modelyard.store.database import Session
 from modelyard.store.service.state import ServiceState
-from modelyard.store.tables.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,46 +39,39 @@ class GuardedStep:
         return self.guard.steps[self.step]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What becomes of the step; ``reason`` is a sentence. ``anew``: its time begins again."""
-
-    decision: Decision
-    reason: str
-    anew: bool = False
-
-
 def guarded_step(state: ServiceState) -> GuardedStep | None:
-    """The step in force, or None: no guard, no new version, not yet acknowledged, or refused."""
-    service, desired = state.service, state.desired
-    guard = state.revisions[desired.target.number].rollout.guard
-    if guard is None or desired.serving is None or service.rollout_since is None:
+    """The step in force, or None: no guard, no new version, not yet acknowledged, or rejected."""
+    guard, desired = state.guard, state.desired
+    serving, step = desired.serving, desired.step
+    if guard is None or serving is None or desired.rejected:
         return None
-    if service.rollout_rejected or service.rollout_step >= len(guard.steps):
+    if step is None or step.since is None:
         return None
     return GuardedStep(
-        service_id=service.id,
-        serving=desired.serving,
+        service_id=state.service.id,
+        serving=serving,
         target=desired.target,
         guard=guard,
-        step=service.rollout_step,
-        since=service.rollout_since,
+        step=guard.steps.index(step.percent),
+        since=step.since,
         labels={m.id: f"[{m.name} {m.version}]" for m in state.models.values()},
     )
 
 
-async def look(requests: Requests, checks: Checks, step: GuardedStep, now: int) -> Look:
+async def look(requests: Requests, checks: Checks, step: GuardedStep, now: int) -> StepDecision:
     """Compare the new versions with the stable ones over the step so far, and ask the script.
 
     Quick, whatever the script does; safe to repeat.
     """
     if not requests.on:
         reason = "the gateway counts no predictions (MODELYARD_REQUEST_LOG_MB is 0)"
-        return Look(Decision.ROLL_BACK, reason)
+        return StepDecision(Decision.ROLL_BACK, reason)
     until = max(step.since, now - requests.lag_ms)
     tallies = await requests.tallies(step.service_id, step.since, until)
     if not await requests.complete(step.service_id, step.since):
-        return Look(Decision.HOLD, "part of the gateway's request log is gone", anew=True)
+        return StepDecision(
+            Decision.HOLD, "part of the gateway's request log is gone", restart=True
+        )
     found = comparisons(step.serving, step.target, step.percent)
     sides = [(c, counted(tallies, c.stable), counted(tallies, c.candidate)) for c in found]
     held_ms = until - step.since
@@ -100,41 +92,27 @@ async def look(requests: Requests, checks: Checks, step: GuardedStep, now: int) 
     judgement = worst(judgements)
     if judgement.decision is Decision.CONTINUE and step.guard.check:
         return _ask(checks, step, _document(step, held_ms, sides, judgements), judgement)
-    return Look(judgement.decision, judgement.reason)
+    return StepDecision(judgement.decision, judgement.reason)
 
 
-def take(session: AsyncSession, service: Service, guard: Guard, found: Look, now: int) -> None:
-    """Write a look's outcome into the service's row and tell its owner.
-
-    Going on opens the next step, whose time begins when its split is acknowledged
-    (``rollout_since`` is set then); behind the last one ``rollout_step`` is ``len(guard.steps)``.
-    """
-    ahead = service.rollout_since is not None and service.rollout_since > now
-    if found.anew or ahead:
-        # Counts are lost, or the clock was set back: the step is measured from here.
-        service.rollout_since = now
+def report_decision(
+    session: Session, service_id: str, guard: Guard, step: Step, found: StepDecision, now: int
+) -> None:
+    """Report to the service's owner what becomes of ``step``, unless it only holds."""
     if found.decision is Decision.HOLD:
         return
-    where = f"step {service.rollout_step + 1} of {len(guard.steps)}"
+    number = guard.steps.index(step.percent) + 1
+    where = f"step {number} of {len(guard.steps)}"
     info = f"guarded rollout: {where} {found.decision}: {found.reason}"
-    if found.decision is Decision.CONTINUE:
-        service.rollout_step += 1
-        service.rollout_since = None
-        events.event(session, service.id, info, now)
-    else:
-        service.rollout_rejected = found.reason
-        events.event(session, service.id, info, now, events.ABNORMAL)
+    kind = events.NORMAL if found.decision is Decision.CONTINUE else events.ABNORMAL
+    events.record(session, service_id, info, now, kind)
 
 
-def began(session: AsyncSession, service: Service, guard: Guard, now: int) -> None:
-    """The gateway has acknowledged the split of ``rollout_step``: its time begins."""
-    service.rollout_since = now
-    number = service.rollout_step
-    info = (
-        f"guarded rollout: step {number + 1} of {len(guard.steps)},"
-        f" {guard.steps[number]} % of the traffic"
-    )
-    events.event(session, service.id, info, now)
+def report_begin(session: Session, service_id: str, guard: Guard, step: Step, now: int) -> None:
+    """Report that the gateway has acknowledged the split of ``step``: its time begins."""
+    number = guard.steps.index(step.percent) + 1
+    info = f"guarded rollout: step {number} of {len(guard.steps)}, {step.percent} % of the traffic"
+    events.record(session, service_id, info, now)
 
 
 def _named(judgement: Verdict, label: str) -> Verdict:
@@ -144,15 +122,15 @@ def _named(judgement: Verdict, label: str) -> Verdict:
 
 def _ask(
     checks: Checks, step: GuardedStep, document: Mapping[str, object], judgement: Verdict
-) -> Look:
+) -> StepDecision:
     key = (step.target.number, step.step, step.since)
     name = step.guard.check
     answer = checks.ask(step.service_id, key, name, document)
     if answer is None:
-        return Look(Decision.HOLD, f"check {name} is running")
+        return StepDecision(Decision.HOLD, f"check {name} is running")
     if answer.decision is Decision.CONTINUE:
-        return Look(answer.decision, f"{judgement.reason}; {answer.reason}")
-    return Look(answer.decision, answer.reason)
+        return StepDecision(answer.decision, f"{judgement.reason}; {answer.reason}")
+    return StepDecision(answer.decision, answer.reason)
 
 
 def _document(

@@ -20,7 +20,7 @@ from modelyard.control.check_scripts import Checks
 from modelyard.control.ports import Drivers, Gateway, Requests, Runtime
 from modelyard.control.reconciler import canary_step
 from modelyard.control.reconciler.auto_stop import stop_when_due
-from modelyard.control.reconciler.canary_step import Look, guarded_step
+from modelyard.control.reconciler.canary_step import guarded_step
 from modelyard.control.reconciler.instance_specs import instance_spec
 from modelyard.control.reconciler.traffic import traffic_of
 from modelyard.control.reconciler.write_back import ExecutedPlan, write_back
@@ -37,7 +37,7 @@ from modelyard.domain.rollout.state import (
     VersionTarget,
 )
 from modelyard.domain.rollout.traffic_split import served_since, split_of
-from modelyard.domain.service.batch_job import BATCH
+from modelyard.domain.rollout.transition import StepDecision, decide
 from modelyard.domain.text import storable_text
 from modelyard.errors import GatewayTimeout, InternalFailure
 from modelyard.settings import Settings
@@ -121,7 +121,7 @@ class _Reconcile:
         observed = Observed(seen.alive, failures)
         look = await self._look_at_guarded_step(state, now)
         runs = runs_reconcile.look(self._parts.drivers, self._parts.settings, state)
-        desired = _desired(state, self._parts.settings, look)
+        desired = _desired(state, self._parts.settings, look, now)
         todo = self._with_log_tails_of_kills(plan(desired, observed, now))
         todo = runs.hold(todo, now) if runs else todo
         specs = {str(uuid.uuid4()): start for start in todo.starts}
@@ -138,7 +138,7 @@ class _Reconcile:
         await self._drain_and_stop(observed, todo, reports)
         return check_at
 
-    async def _look_at_guarded_step(self, state: ServiceState, now: int) -> Look | None:
+    async def _look_at_guarded_step(self, state: ServiceState, now: int) -> StepDecision | None:
         step = guarded_step(state)
         if step is None or state.desired.wanted is not DesiredStatus.RUNNING:
             return None
@@ -315,17 +315,13 @@ def _label(state: ServiceState, model_id: str) -> str:
     return f"[{model.name} {model.version}]" if model else f"[{model_id}]"
 
 
-def _desired(state: ServiceState, settings: Settings, look: Look | None) -> Desired:
-    """What is wanted, under this platform's settings, and as the guard has just found."""
-    refused = look is not None and look.decision is Decision.ROLL_BACK
-    # Nothing carries traffic in a batch service: nobody could prove himself by it.
-    probation = 0.0 if state.service.infer_type == BATCH else settings.rollout.probation
-    return replace(
-        state.desired,
-        probation_ms=int(probation * 1000),
-        restart_budget=settings.rollout.restart_budget,
-        rejected=look.reason if look and refused else state.desired.rejected,
-    )
+def _desired(
+    state: ServiceState, settings: Settings, look: StepDecision | None, now: int
+) -> Desired:
+    """The desired state under this platform's settings, rejected where the analysis just did so."""
+    desired = state.desired_under(settings.rollout.probation, settings.rollout.restart_budget)
+    rejects = look is not None and look.decision is Decision.ROLL_BACK
+    return decide(desired, look, now) if look is not None and rejects else desired
 
 
 def _version(state: ServiceState, start: Start) -> VersionTarget:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from modelyard.domain.canary.analysis import Decision
 from modelyard.domain.rollout.backoff import not_before
 from modelyard.domain.rollout.outcome import Transition, outcome
 from modelyard.domain.rollout.planner import POLL_MS, Plan, Verdict, plan
@@ -19,14 +20,12 @@ from modelyard.domain.rollout.state import (
     DesiredStatus,
     Failure,
     Instance,
-    Kept,
     Observed,
-    RevisionTarget,
     Stage,
-    Step,
     VersionTarget,
 )
 from modelyard.domain.rollout.traffic_split import Split, served_since
+from modelyard.domain.rollout.transition import StepDecision, apply, decide
 from modelyard.domain.service.rollout_policy import Guard
 
 LOOKS = 10_000
@@ -39,15 +38,13 @@ class Assumptions:
 
     ``start_ms``: from a start to readiness, by model; ``other_start_ms`` for models not listed.
     ``drain_ms``: from the end of traffic to the end of an instance, within its grace. ``guard``
-    watches over the way to the target and always finds it good; ``held_ms``: how long its present
-    step has lasted already.
+    watches over the way to the target and always finds it good.
     """
 
     start_ms: Mapping[str, int]
     other_start_ms: int
     drain_ms: int = 200
     guard: Guard | None = None
-    held_ms: int = 0
 
     def start_of(self, model_id: str) -> int:
         return self.start_ms.get(model_id, self.other_start_ms)
@@ -111,15 +108,6 @@ class Trace:
     def drains(self) -> tuple[str, ...]:
         return tuple(one for moment in self.moments for one in moment.drains)
 
-    @property
-    def splits(self) -> tuple[Split | None, ...]:
-        """Each split that comes into force, without repetitions."""
-        found: list[Split | None] = []
-        for moment in self.moments:
-            if not found or moment.split != found[-1]:
-                found.append(moment.split)
-        return tuple(found)
-
     def moment(self, at: int) -> Moment:
         """The state in force ``at`` ms after the beginning."""
         return [moment for moment in self.moments if moment.at <= at][-1]
@@ -146,7 +134,6 @@ class _World:
         self._began = self._now = now
         self._instances = {i.instance_id: i for i in observed.instances}
         self._failures = observed.failures
-        self._step_since = now - assumed.held_ms
         self._count = 0
         self._known = {
             revision.number: revision
@@ -187,8 +174,8 @@ class _World:
         proven_at = scene.proven_at() if scene.flips else None
         if proven_at is not None:
             yield proven_at
-        if desired.step is not None and desired.step.begun:
-            yield self._step_ends()
+        if desired.step is not None and desired.step.since is not None:
+            yield self._step_ends(desired.step.since)
 
     def _versions(self) -> Iterable[VersionTarget]:
         for revision in (self.desired.target, self.desired.serving):
@@ -208,22 +195,22 @@ class _World:
         usual = instance.since + min(self._assumed.drain_ms, instance.grace_ms)
         return max(usual, self._began + POLL_MS)
 
-    def _step_ends(self) -> int:
+    def _step_ends(self, since: int) -> int:
         guard = self._assumed.guard
-        return self._step_since + (guard.hold_s * 1000 if guard else 0)
+        return since + (guard.hold_s * 1000 if guard else 0)
 
     # -- one pass --------------------------------------------------------------------------------
 
     def _look(self) -> bool:
         """Do what a pass does; True when it changed anything."""
         ready, ended = self._notice()
-        self._guard_goes_on()
+        self._step_on()
         before, observed = self.desired, self._observed()
         todo = plan(before, observed, self._now)
         starts = self._start(todo)
         self._carry(todo)
         drains, killed = self._let_go(todo)
-        self._settle(observed, todo)
+        self._write_back(observed, todo)
         happened = bool(ready or ended or starts or drains or killed)
         last = self.moments[-1] if self.moments else None
         moved = last is not None and todo.split != last.split
@@ -259,13 +246,14 @@ class _World:
                 ended.append(instance.instance_id)
         return tuple(ready), tuple(ended)
 
-    def _guard_goes_on(self) -> None:
-        step, guard = self.desired.step, self._assumed.guard
-        if step is None or guard is None or not step.begun or self._now < self._step_ends():
+    def _step_on(self) -> None:
+        """Let the canary analysis find its step good once it has lasted long enough."""
+        step = self.desired.step
+        if self._assumed.guard is None or step is None or step.since is None:
             return
-        later = [percent for percent in guard.steps if percent > step.percent]
-        following = Step(later[0], before=step.percent) if later else None
-        self.desired = replace(self.desired, step=following)
+        if self._now >= self._step_ends(step.since):
+            good = StepDecision(Decision.CONTINUE, "as assumed")
+            self.desired = decide(self.desired, good, self._now)
 
     def _start(self, todo: Plan) -> tuple[Started, ...]:
         made = []
@@ -307,57 +295,12 @@ class _World:
     def _move(self, instance: Instance, stage: Stage) -> None:
         self._instances[instance.instance_id] = replace(instance, stage=stage, since=self._now)
 
-    # -- what is written back --------------------------------------------------------------------
+    # -- the outcome -----------------------------------------------------------------------------
 
-    def _settle(self, observed: Observed, todo: Plan) -> None:
-        before = self.desired
-        result = outcome(before, observed, todo)
-        self.desired = replace(
-            before, serving=self._revision(result.serving), live=self._revision(result.live)
-        )
-        step = before.step
-        if step is not None and not step.begun and todo.percent == step.percent:
-            self.desired = replace(self.desired, step=replace(step, begun=True))
-            self._step_since = self._now
-        match result.turn:
-            case Transition.ROLLS_BACK:
-                self._roll_back(result.cause)
-            case Transition.FAILED:
-                self.cause = self.cause or result.cause
-                self.desired = replace(self.desired, given_up=True)
-            case Transition.COMPLETED:
-                self._arrive(before)
-            case Transition.ENDED:
-                self._done()
-            case Transition.CONTINUE:
-                if todo.verdict is Verdict.LIVE:
-                    self._done()
-        self._forget_kept(observed)
-
-    def _done(self) -> None:
-        if self.done_at is None and not self.cause:
+    def _write_back(self, observed: Observed, todo: Plan) -> None:
+        result = outcome(self.desired, observed, todo)
+        self.desired = apply(self.desired, result, self._now)
+        self.cause = self.cause or result.cause
+        completed = result.transition in (Transition.COMPLETED, Transition.ENDED)
+        if (completed or todo.verdict is Verdict.LIVE) and self.done_at is None and not self.cause:
             self.done_at = self._now - self._began
-
-    def _roll_back(self, cause: str) -> None:
-        self.cause = self.cause or cause
-        assert self.desired.live is not None
-        self.desired = replace(
-            self.desired, target=self.desired.live, since=self._now, step=None, rejected=""
-        )
-
-    def _arrive(self, before: Desired) -> None:
-        self._done()
-        self.desired = replace(self.desired, step=None)
-        keep_ms = before.target.keep_former_ms
-        if keep_ms and before.live is not None:
-            kept = Kept(before.live, self._now + keep_ms)
-            self.desired = replace(self.desired, kept=kept)
-
-    def _forget_kept(self, observed: Observed) -> None:
-        kept = self.desired.kept
-        over = kept is not None and self._now >= kept.until
-        if over and not PlanningState(self.desired, observed, self._now).former:
-            self.desired = replace(self.desired, kept=None)
-
-    def _revision(self, number: int | None) -> RevisionTarget | None:
-        return None if number is None else self._known[number]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
@@ -44,10 +44,6 @@ def basis(started: Iterable[str], times: Mapping[str, StartTime], labels: Mappin
     """How it is known what the starts of the models ``started`` take: one sentence."""
     parts = [_told(labels.get(model, model), times[model]) for model in dict.fromkeys(started)]
     return f"{'; '.join(parts)}." if parts else "No instance has to start."
-
-
-def is_guess(started: Collection[str], times: Mapping[str, StartTime]) -> bool:
-    return any(times[model].known is Known.GUESS for model in started)
 
 
 def seconds(ms: int) -> str:

@@ -38,18 +38,7 @@ class PlanningState:
 
     @cached_property
     def former(self) -> frozenset[str]:
-        """Instances of the revision kept by an earlier update that nobody needs otherwise."""
-        kept = self.desired.kept
-        if kept is None:
-            return frozenset()
-        needed = [r for r in (self.target, self.desired.serving) if r]
-        return frozenset(
-            i.instance_id
-            for i in self.seen.instances
-            if i.stage is not Stage.DRAINING
-            and kept.revision.makes(i.model_id, i.fingerprint)
-            and not any(r.makes(i.model_id, i.fingerprint) for r in needed)
-        )
+        return former_instances(self.desired, self.seen)
 
     @cached_property
     def present(self) -> Observed:
@@ -234,6 +223,21 @@ class PlanningState:
             for i in self.own.made(v, Stage.READY)
         ]
         return min(ends, default=None)
+
+
+def former_instances(desired: Desired, observed: Observed) -> frozenset[str]:
+    """Instances of the revision kept by an earlier update that no other revision uses."""
+    kept = desired.kept
+    if kept is None:
+        return frozenset()
+    used = [r for r in (desired.target, desired.serving) if r]
+    return frozenset(
+        i.instance_id
+        for i in observed.instances
+        if i.stage is not Stage.DRAINING
+        and kept.revision.makes(i.model_id, i.fingerprint)
+        and not any(r.makes(i.model_id, i.fingerprint) for r in used)
+    )
 
 
 def _steady_since(instance: Instance, served_at: int) -> int:

@@ -1,11 +1,15 @@
-"""What is true now, and what is wanted, as the planner sees them."""
+"""The values the planner works on: the desired state and the observed one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
+
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.rollout_policy import Rollout
 
 
 class Stage(StrEnum):
@@ -70,6 +74,22 @@ class VersionTarget:
     grace_ms: int = 60_000
     shadow: int = 0
 
+    @classmethod
+    def of(cls, config: VersionConfig) -> Self:
+        """Reduce a version's configuration to what the planner needs."""
+        return cls(
+            model_id=config.model_id,
+            slot=config.slot,
+            fingerprint=config.fingerprint,
+            count=config.instance_count,
+            weight=config.weight,
+            max_surge=config.max_surge,
+            max_unavailable=config.max_unavailable,
+            start_timeout_ms=config.deploy_timeout_s * 1000,
+            grace_ms=config.grace_s * 1000,
+            shadow=config.shadow,
+        )
+
     def made(self, instance: Instance) -> bool:
         """Whether ``instance`` is made as this version wants it."""
         return (instance.model_id, instance.fingerprint) == (self.model_id, self.fingerprint)
@@ -93,13 +113,26 @@ class VersionTarget:
 
 @dataclass(frozen=True, slots=True)
 class RevisionTarget:
-    """A revision as the planner needs it. ``keep_former_ms``: how long the revision before it
-    stays loaded after this one has taken over.
+    """A revision as the planner needs it.
+
+    ``keep_former_ms``: how long the revision before it stays loaded after this one has taken over.
+    ``steps``: the rising traffic percentages of its canary rollout; empty: it has none.
     """
 
     number: int
     versions: tuple[VersionTarget, ...]
     keep_former_ms: int = 0
+    steps: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, number: int, config: Sequence[VersionConfig], rollout: Rollout) -> Self:
+        """Reduce the content of revision ``number`` to what the planner needs."""
+        return cls(
+            number,
+            tuple(VersionTarget.of(version) for version in config),
+            rollout.keep_former_s * 1000,
+            rollout.guard.steps if rollout.guard else (),
+        )
 
     def version(self, model_id: str) -> VersionTarget | None:
         return next((v for v in self.versions if v.model_id == model_id), None)
@@ -125,14 +158,19 @@ class DesiredStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a guarded rollout: ``percent`` of the traffic goes by the new revision.
+    """A step of a canary rollout: ``percent`` of the traffic goes to the new revision.
 
     ``before``: the percentage of the step before, in force until the new one has ``begun``.
+    ``since``: when (ms) the gateway acknowledged its split; None: not yet.
     """
 
     percent: int
     before: int = 0
-    begun: bool = False
+    since: int | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self.since is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +183,18 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should become true.
+    """The desired state of one service; ``transition.py`` alone decides how it changes.
 
     ``target`` is the revision asked for, ``serving`` the one whose weights are in force,
-    ``live`` the last one that was completely reached. ``since`` (ms) is when the present wish
-    was accepted; only failures after it count against it. ``given_up``: this wish has failed, or
-    is ``finished`` (a batch run is over), and waits for the caller. ``step``: how far a guarded
-    rollout may go now; None: all the way. ``rejected``: why the guard refuses the target. A new
-    version has proven itself when it has carried traffic for ``probation_ms``. A service none of
-    whose instances is ready is given up after ``restart_budget`` failures within an hour; 0: never.
+    ``live`` the last one that was completely reached. ``since`` (ms) is when the target was
+    accepted; only failures after it count against it. ``given_up``: the target has failed, or is
+    ``finished`` (a batch run is over), and waits for the caller. ``step``: how far a canary rollout
+    may go now; None: all the way. ``rejected``: why the canary analysis rejects the target.
+    ``generation`` counts the changes of what is wanted.
+
+    Two of the platform's settings go with it: a new version is proven once it has carried traffic
+    for ``probation_ms``, and a service without a ready instance is given up after
+    ``restart_budget`` failures within an hour; 0: never.
     """
 
     wanted: DesiredStatus
@@ -166,6 +207,7 @@ class Desired:
     kept: Kept | None = None
     step: Step | None = None
     rejected: str = ""
+    generation: int = 0
     probation_ms: int = 0
     restart_budget: int = 0
 

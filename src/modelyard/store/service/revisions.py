@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from modelyard.store.paging import Page
-from modelyard.store.service.state import StoredRevision, stored_revision
+from modelyard.store.service.desired import StoredRevision, stored_revision
 from modelyard.store.tables.service import Revision, ServingPeriod, UpdateLog
 
 _LARGEST = 2**31 - 1

@@ -17,8 +17,8 @@ from modelyard.domain.service.lifecycle import Status
 from modelyard.domain.service.rollout_policy import Rollout
 from modelyard.domain.service.traffic import LoadBalancerPolicy
 from modelyard.store.paging import Page
+from modelyard.store.service.desired import StoredRevision, stored_revision
 from modelyard.store.service.pools import in_cluster
-from modelyard.store.service.state import StoredRevision, stored_revision
 from modelyard.store.service.tags import tagged
 from modelyard.store.tables.service import (
     Counter,

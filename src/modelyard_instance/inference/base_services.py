@@ -17,33 +17,19 @@ Scripts often skip ``super().__init__``, so nothing here depends on it having ru
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from typing import Any
 
 from modelyard_instance.inference.codec import decode
+from modelyard_instance.inference.engines import need
 from modelyard_instance.inference.metrics import MetricsManager
+from modelyard_instance.inference.weights import load_estimator
 
 logger = logging.getLogger(__name__)
 
 # The values that flow through a script are the script's own business.
 Data = Any
-
-
-class EngineMissing(ImportError):
-    """A base class needs a package that the model's environment lacks."""
-
-
-def need(module: str, why: str) -> Any:
-    """Import ``module``. Raises ``EngineMissing`` that says who needs it and what to do."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise EngineMissing(
-            f"{why} needs the package {module.partition('.')[0]!r}, which is not installed in the "
-            f"model's environment ({error}). Add it to the dependencies of config.json."
-        ) from error
 
 
 class SingleNodeService:
@@ -184,8 +170,6 @@ class XgSklServingBaseService(RawTextService):
             self._load()
 
     def _load(self) -> None:
-        from modelyard_instance.inference.weights import load_estimator
-
         self.model = load_estimator(self._modelyard_type, self.model_path)
 
     def _inference(self, data: Data) -> Data:

@@ -21,8 +21,8 @@ from modelyard_instance.inference.base_services import (
     DefaultService,
     SingleNodeService,
     TfServingBaseService,
-    need,
 )
+from modelyard_instance.inference.engines import need
 from modelyard_instance.inference.payloads import BadRequest
 from modelyard_instance.inference.tensors import TensorSpec, read_inputs, write_outputs
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modelyard_instance.inference.engines import need
+
 logger = logging.getLogger(__name__)
 
 _SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -107,6 +109,4 @@ class _Booster:
 
 
 def _load_booster(path: str) -> _Booster:
-    from modelyard_instance.inference.base_services import need
-
     return _Booster(need("xgboost", "the default handler"), path)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from modelyard_instance.inference.base_services import EngineMissing
 from modelyard_instance.inference.defaults import OnnxService, SavedModelService
+from modelyard_instance.inference.engines import EngineMissing
 from modelyard_instance.inference.payloads import BadRequest
 from modelyard_instance.inference.tensors import (
     BARE_ROWS,

@@ -14,7 +14,6 @@ import pytest
 from modelyard.packages.engines import ENGINES
 from modelyard_instance import compat
 from modelyard_instance.inference.base_services import (
-    EngineMissing,
     MXNetBaseService,
     PTServingBaseService,
     SingleNodeService,
@@ -22,6 +21,7 @@ from modelyard_instance.inference.base_services import (
     XgSklServingBaseService,
 )
 from modelyard_instance.inference.defaults import default_handler
+from modelyard_instance.inference.engines import EngineMissing
 from modelyard_instance.inference.weights import candidates, model_path
 from modelyard_instance.spec import Spec
 from modelyard_instance.worker.loader import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard_instance.inference.base_services import need
+from modelyard_instance.inference.engines import need
 
 _WHO = "mms.utils.mxnet.image"
 

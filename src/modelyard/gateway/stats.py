@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import orjson
 
 from modelyard.gateway.config.resources import names
 
-_LINE = re.compile(
-    r"^cluster\.(?P<cluster>[^.]+/[^.]+)\.(?P<stat>upstream_rq_\w+): (?P<value>\d+)$"
-)
 _COUNTERS = "upstream_rq_(total|active|2xx|4xx|5xx|timeout|retry|pending_overflow)"
-_LATENCY = re.compile(r"^cluster\.(?P<cluster>[^.]+/[^.]+)\.upstream_rq_time: (?P<quantiles>P.*)$")
-_QUANTILE = re.compile(r"P(?P<percent>[\d.]+)\([^,]+,(?P<ms>[\d.]+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +45,55 @@ _FIELDS = {
 }
 
 
-def parse(text: str) -> dict[str, ClusterStats]:
-    """Envoy's plain ``/stats`` answer, by cluster."""
+def parse(document: bytes) -> dict[str, ClusterStats]:
+    """Read Envoy's ``/stats?format=json``, by cluster."""
     found: dict[str, dict[str, int]] = {}
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if match and match["stat"] in _FIELDS:
-            found.setdefault(match["cluster"], {})[_FIELDS[match["stat"]]] = int(match["value"])
+    for cluster, name, value in _counters(document):
+        if name in _FIELDS:
+            found.setdefault(cluster, {})[_FIELDS[name]] = value
     return {cluster: ClusterStats(**values) for cluster, values in found.items()}
 
 
-def parse_latencies(text: str) -> dict[str, dict[float, float]]:
-    """Of the same answer: latency in ms by percent of the requests, by cluster."""
-    found = {}
-    for line in text.splitlines():
-        if match := _LATENCY.match(line):
-            found[match["cluster"]] = {
-                float(one["percent"]): float(one["ms"])
-                for one in _QUANTILE.finditer(match["quantiles"])
+def parse_latencies(document: bytes) -> dict[str, dict[float, float]]:
+    """Read the histograms of the same answer: ms by percent of the requests, by cluster.
+
+    Envoy sums them up once a minute; a cluster without requests is left out.
+    """
+    found: dict[str, dict[float, float]] = {}
+    for item in _stats(document):
+        histograms = item.get("histograms", {})
+        percents = histograms.get("supported_quantiles", ())
+        for histogram in histograms.get("computed_quantiles", ()):
+            cluster, _ = _split(histogram["name"])
+            values = [value["cumulative"] for value in histogram["values"]]
+            known = {
+                float(percent): float(value)
+                for percent, value in zip(percents, values, strict=True)
+                if value is not None
             }
+            if known:
+                found[cluster] = known
     return found
 
 
+def _counters(document: bytes) -> Iterable[tuple[str, str, int]]:
+    """Cluster, short name and value of every counter and gauge."""
+    return ((*_split(item["name"]), item["value"]) for item in _stats(document) if "name" in item)
+
+
+def _stats(document: bytes) -> list[Mapping[str, Any]]:
+    stats: list[Mapping[str, Any]] = orjson.loads(document)["stats"]
+    return stats
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Cluster and short name: neither a service's nor a model's id has a dot."""
+    cluster, _, short = name.removeprefix("cluster.").rpartition(".")
+    return cluster, short
+
+
 class Admin:
-    """Envoy's administration interface. Its calls raise ``httpx.HTTPError`` when it is away.
+    """Calls Envoy's administration interface. Raises ``httpx.HTTPError`` when it does not answer.
 
     Envoy looks through all its counters for every answer (0.2 s of its main thread, though not of
     its workers, with 2,000 clusters): ask now and then, not in a loop.
@@ -85,10 +107,17 @@ class Admin:
         return httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=5.0)
 
     async def get(self, path: str, **query: str) -> str:
-        """The answer to a GET, as text."""
+        """Return the answer to a GET, as text."""
+        return (await self._read(path, query)).decode()
+
+    async def stats(self, pattern: str) -> bytes:
+        """Return the statistics whose whole names match, as Envoy's JSON document."""
+        return await self._read("/stats", {"filter": f"^{pattern}$", "format": "json"})
+
+    async def _read(self, path: str, query: Mapping[str, str]) -> bytes:
         async with self._client() as client:
             response = await client.get(path, params=query)
-            return response.raise_for_status().text
+            return response.raise_for_status().content
 
     async def post(self, path: str) -> None:
         async with self._client() as client:
@@ -102,35 +131,18 @@ class Admin:
             return False
 
     async def clusters(self, service_id: str | None = None) -> dict[str, ClusterStats]:
-        """Counters by cluster (``names.cluster_name``), of one service or of all."""
+        """Return the counters by cluster (``names.cluster_name``), of one service or of all."""
         which = f"{re.escape(service_id)}/" if service_id else "[^.]+/"
-        text = await self.get("/stats", filter=rf"^cluster\.{which}[^.]+\.{_COUNTERS}$")
-        return parse(text)
+        return parse(await self.stats(rf"cluster\.{which}[^.]+\.{_COUNTERS}"))
 
     async def shadow_latencies(self) -> dict[str, dict[float, float]]:
-        """Latencies of all shadows since Envoy started, as ``parse_latencies`` gives them.
-
-        Envoy sums them up once a minute.
-        """
+        """Return latencies of all shadows since Envoy started, as ``parse_latencies`` does."""
         which = rf"[^.]+/[^.]+@{names.SHADOW}[^.]*"
-        return parse_latencies(
-            await self.get("/stats", filter=rf"^cluster\.{which}\.upstream_rq_time$")
-        )
-
-    async def active_requests(self, clusters: Iterable[str]) -> int:
-        """Requests under way to these clusters of one service or several."""
-        wanted = set(clusters)
-        pattern = "|".join(re.escape(name) for name in sorted(wanted))
-        text = await self.get("/stats", filter=rf"^cluster\.({pattern})\.upstream_rq_active$")
-        return sum(stats.active for name, stats in parse(text).items() if name in wanted)
+        return parse_latencies(await self.stats(rf"cluster\.{which}\.upstream_rq_time"))
 
     async def downstream_active(self) -> int:
-        """Requests of clients under way on the public listener, open WebSockets not among them."""
-        name = rf"^http\.{names.LISTENER}\.downstream_(rq|cx_upgrades)_active$"
-        text = await self.get("/stats", filter=name)
-        found = dict(line.rpartition(": ")[::2] for line in text.splitlines())
-        every, upgraded = (
-            int(found.get(f"http.{names.LISTENER}.downstream_{kind}_active", 0))
-            for kind in ("rq", "cx_upgrades")
-        )
-        return every - upgraded
+        """Count requests of clients under way on the public listener, without open WebSockets."""
+        listener = rf"http\.{names.LISTENER}"
+        document = await self.stats(rf"{listener}\.downstream_(rq|cx_upgrades)_active")
+        found = {name: value for _, name, value in _counters(document)}
+        return found.get("downstream_rq_active", 0) - found.get("downstream_cx_upgrades_active", 0)

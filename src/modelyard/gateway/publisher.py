@@ -10,7 +10,6 @@ from modelyard.domain.service.traffic import ServiceTraffic
 from modelyard.errors import GatewayTimeout, InternalFailure
 from modelyard.gateway.config.consistency import require_consistent
 from modelyard.gateway.config.listener import authentication, public_listener
-from modelyard.gateway.config.resources import names
 from modelyard.gateway.config.routing.snapshot import (
     Snapshot,
     clusters_of,
@@ -21,10 +20,7 @@ from modelyard.gateway.envoy import EnvoyProcess
 from modelyard.gateway.request_log.reader import RequestLog
 from modelyard.gateway.retirement import LINGER_S, Retirement
 from modelyard.gateway.stats import Admin
-from modelyard.gateway.xds.cache import Cache, RefusedError
-from modelyard.gateway.xds.resources import Key, Kind, Resource
-from modelyard.gateway.xds.server import XdsServer
-from modelyard.gateway.xds.stream import Sent
+from modelyard.gateway.xds import Cache, Key, Kind, RefusedError, Resource, Sent, XdsServer
 from modelyard.settings import GatewaySettings, HomeLayout, PredictionSettings
 from modelyard.steps import Step, reached
 
@@ -146,7 +142,7 @@ class EnvoyGateway:
         before = self._cache.get(keys.key)
         self._cache.apply([keys])
         try:
-            await self._acknowledged(names.AUTHENTICATION, _wanted([keys]))
+            await self._acknowledged(keys.key.name, _wanted([keys]))
         except BaseException:
             if before is not None:
                 self._cache.apply([before])

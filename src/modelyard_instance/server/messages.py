@@ -38,11 +38,12 @@ class Inbox:
     """The messages of one connection, oldest first; one of them may be still arriving."""
 
     def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
+        self.allowance = allowance
         self._whole: deque[Message] = deque()
         self._waiting = 0
         # In one piece, since fragments may be empty and without end.
         self._arriving = bytearray()
+        self._partial = 0
         self._refusal: Reply | None = None
 
     @property
@@ -52,7 +53,7 @@ class Inbox:
 
     def feed(self, data: bytes, *, last: bool) -> None:
         """The next piece of the message that is arriving; ``last``: it is whole now."""
-        allowance = self._allowance
+        allowance = self.allowance
         if self._refusal is None:
             self._arriving += data
             allowance.held += len(data)
@@ -65,23 +66,42 @@ class Inbox:
             self._waiting += len(self._arriving)
             self._arriving, self._refusal = bytearray(), None
 
+    def set_partial(self, size: int) -> bool:
+        """Count ``size`` bytes of a frame that is not whole yet, instead of those counted before.
+
+        False when there is no room for them: they are not counted, and the message is refused.
+        """
+        self.allowance.held += size - self._partial
+        self._partial = size
+        if size and self.allowance.held > self.allowance.waiting:
+            self.set_partial(0)
+            self.refuse(replies.no_room(self.allowance.waiting))
+            return False
+        return True
+
+    def refuse(self, reply: Reply) -> None:
+        """Answer the message that is arriving by ``reply``, unless it is refused already."""
+        if self._refusal is None:
+            self._refuse(reply)
+
     def pop(self) -> Message | None:
         """The oldest message that is whole, no longer counted here; None when there is none."""
         if not self._whole:
             return None
         message = self._whole.popleft()
         self._waiting -= len(message.body)
-        self._allowance.held -= len(message.body)
+        self.allowance.held -= len(message.body)
         return message
 
     def clear(self) -> None:
         """Forget everything that has not had its turn."""
-        self._allowance.held -= self._waiting + len(self._arriving)
+        self.set_partial(0)
+        self.allowance.held -= self._waiting + len(self._arriving)
         self._whole.clear()
         self._arriving, self._waiting, self._refusal = bytearray(), 0, None
 
     def _refuse(self, reply: Reply) -> None:
-        self._allowance.held -= len(self._arriving)
+        self.allowance.held -= len(self._arriving)
         self._arriving, self._refusal = bytearray(), reply
 
 

@@ -8,7 +8,7 @@
     in pieces       a message for each piece, then an empty text
     1001            the instance ends: what has no answer yet was not computed, connect again
 
-``wsproto`` speaks the protocol; nothing is compressed.
+``websockets`` speaks the protocol (``websocket_frames``); nothing is compressed.
 """
 
 from __future__ import annotations
@@ -17,29 +17,20 @@ import asyncio
 import resource
 from collections.abc import Mapping
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Ping,
-    RejectConnection,
-    TextMessage,
-)
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import RemoteProtocolError
+from websockets.frames import CloseCode
+from websockets.protocol import SEND_EOF, State
+from websockets.utils import accept_key
 
 from modelyard_instance import replies
 from modelyard_instance.replies import Reply
 from modelyard_instance.server.connections import ConnectionSet
 from modelyard_instance.server.exchange import Exchange
 from modelyard_instance.server.messages import Inbox, Message, payload
+from modelyard_instance.server.websocket_frames import Frames
 
 _FAREWELL_S = 1.0
 """How long the other side may take to answer our close before the connection is cut."""
-_SHAKEN = (b"sec-websocket-key", b"sec-websocket-version")
+_VERSION = b"13"
 _LINES = b"application/x-ndjson"
 _MESSAGE_HEADERS = {b"upgrade": b"websocket"}
 
@@ -63,35 +54,39 @@ def open_websocket(
         return refusal
     if len(site.websockets) >= most_open():
         return replies.unavailable(f"The instance has {len(site.websockets)} WebSockets already.")
-    shaken = shake(like.headers, site.headers)
-    if isinstance(shaken, Reply):
-        return shaken
-    talk, welcome = shaken
+    welcome = shake(like.headers, site.headers)
+    if isinstance(welcome, Reply):
+        return welcome
     transport.write(welcome)
-    return WebSocket(site, transport, talk, url)
+    return WebSocket(site, transport, url)
 
 
-def shake(
-    headers: Mapping[bytes, bytes], told: list[tuple[bytes, bytes]]
-) -> tuple[WSConnection, bytes] | Reply:
-    """The connection and the bytes that open it, with headers ``told``; or a refusal. Pure.
+def shake(headers: Mapping[bytes, bytes], added: list[tuple[bytes, bytes]]) -> bytes | Reply:
+    """The answer that opens the WebSocket, with the headers ``added``; or a refusal. Pure.
 
-    ``headers``: of the handshake, which is known to ask for a WebSocket.
+    ``headers``: of the handshake, which is known to ask for a WebSocket (RFC 6455, section 4.2).
     """
-    talk = WSConnection(ConnectionType.SERVER)
-    asked = [(b"host", b"instance"), (b"connection", b"upgrade"), (b"upgrade", b"websocket")]
-    asked += [(name, headers[name]) for name in _SHAKEN if name in headers]
-    try:
-        talk.initiate_upgrade_connection(asked, b"/")
-        for _ in talk.events():
-            pass
-    except RemoteProtocolError as error:
-        hint = error.event_hint
-        status, more = 400, []
-        if isinstance(hint, RejectConnection):
-            status, more = hint.status_code, hint.headers
-        return replies.refusal(status, "APIG.0201", f"No WebSocket handshake: {error}.", *more)
-    return talk, talk.send(AcceptConnection(extra_headers=told))
+    version = headers.get(b"sec-websocket-version")
+    if version != _VERSION:
+        return _no_handshake(
+            "Sec-WebSocket-Version", 426 if version else 400, (b"Sec-WebSocket-Version", _VERSION)
+        )
+    key = headers.get(b"sec-websocket-key")
+    if key is None:
+        return _no_handshake("Sec-WebSocket-Key", 400)
+    lines = [
+        (b"upgrade", b"WebSocket"),
+        (b"connection", b"Upgrade"),
+        (b"sec-websocket-accept", accept_key(key.decode("latin-1")).encode()),
+        *added,
+    ]
+    head = b"".join(b"%s: %s\r\n" % line for line in lines)
+    return b"HTTP/1.1 101 Switching Protocols\r\n" + head + b"\r\n"
+
+
+def _no_handshake(missing: str, status: int, *added: tuple[bytes, bytes]) -> Reply:
+    message = f"No WebSocket handshake: Missing header, '{missing}'."
+    return replies.refusal(status, "APIG.0201", message, *added)
 
 
 class WebSocket(asyncio.Protocol):
@@ -103,15 +98,13 @@ class WebSocket(asyncio.Protocol):
 
     idle_since: float | None = None
 
-    def __init__(
-        self, site: ConnectionSet, transport: asyncio.Transport, talk: WSConnection, url: bytes
-    ) -> None:
+    def __init__(self, site: ConnectionSet, transport: asyncio.Transport, url: bytes) -> None:
         self._site = site
         self._handler = site.handler
         self._transport = transport
-        self._talk = talk
         self._url = url
         self._inbox = Inbox(site.handler.allowance)
+        self._frames = Frames(self._inbox)
         self._current: Exchange | None = None
         self._asking = False
         self._kind = b""
@@ -138,27 +131,24 @@ class WebSocket(asyncio.Protocol):
         self._flow(True)
 
     def data_received(self, data: bytes) -> None:
-        if self._talk.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
-            self._talk.receive_data(data)
-            for event in self._talk.events():
-                self._on(event)
-            self._next()
-
-    def _on(self, event: Event) -> None:
-        if isinstance(event, CloseConnection):
-            if self._talk.state is not ConnectionState.CLOSED and self._farewell is None:
-                self._transport.write(self._talk.send(event.response()))
+        if self._transport.is_closing():
+            return
+        self._frames.receive_data(data)
+        if self._send():
             self._forget()
             self._transport.close()
-        elif self._farewell is not None or self._transport.is_closing():
-            # What comes behind our close is not computed.
-            return
-        elif isinstance(event, Ping):
-            self._transport.write(self._talk.send(event.response()))
-        elif isinstance(event, TextMessage):
-            self._inbox.feed(event.data.encode(), last=event.message_finished)
-        elif isinstance(event, BytesMessage):
-            self._inbox.feed(bytes(event.data), last=event.message_finished)
+        else:
+            self._next()
+
+    def _send(self) -> bool:
+        """Write what the protocol has to say; whether it has nothing to say any more."""
+        ended = False
+        for data in self._frames.data_to_send():
+            if data == SEND_EOF:
+                ended = True
+            else:
+                self._transport.write(data)
+        return ended
 
     # Line ------------------------------------------------------------------------------------
 
@@ -203,10 +193,10 @@ class WebSocket(asyncio.Protocol):
 
     def hang_up(self) -> None:
         """Close now, and cut the connection when nothing comes back."""
-        if self._farewell is not None or self._talk.state is not ConnectionState.OPEN:
+        if self._farewell is not None or self._frames.state is not State.OPEN:
             return
-        close = CloseConnection(CloseReason.GOING_AWAY, "the instance is being stopped")
-        self._transport.write(self._talk.send(close))
+        self._frames.send_close(CloseCode.GOING_AWAY, "the instance is being stopped")
+        self._send()
         self._forget()
         self._resume()
         loop = asyncio.get_running_loop()
@@ -257,9 +247,13 @@ class WebSocket(asyncio.Protocol):
         self._next()
 
     def _say(self, data: str | bytes) -> None:
-        if self._talk.state is ConnectionState.OPEN and not self._transport.is_closing():
-            message = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
-            self._transport.write(self._talk.send(message))
+        if self._frames.state is not State.OPEN or self._transport.is_closing():
+            return
+        if isinstance(data, str):
+            self._frames.send_text(data.encode())
+        else:
+            self._frames.send_binary(data)
+        self._send()
 
     # Flow ------------------------------------------------------------------------------------
 

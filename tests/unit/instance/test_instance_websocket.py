@@ -12,15 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Request,
-    TextMessage,
-)
+from websockets.frames import Frame, Opcode
+from websockets.protocol import CLIENT, Protocol
 
 from modelyard_instance import replies
 from modelyard_instance.replies import Reply
@@ -285,30 +278,114 @@ def test_fragments_and_packets_may_fall_as_they_like(
 
 
 async def _talk(messages: list[tuple[bool, list[str]]], size: int) -> None:
-    talk = WSConnection(ConnectionType.CLIENT)
-    sent = [talk.send(Request(host="x", target="/"))]
     async with served() as (_, _, port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(sent.pop())
-        talk.receive_data(await reader.readuntil(b"\r\n\r\n"))
-        assert isinstance(next(talk.events()), AcceptConnection)
+        talk, reader, writer = await opened(port)
         for text, pieces in messages:
             for number, piece in enumerate(pieces, 1):
-                last = number == len(pieces)
-                event: Event = TextMessage(piece, message_finished=last)
-                if not text:
-                    event = BytesMessage(piece.encode(), message_finished=last)
-                sent.append(talk.send(event))
-        stream = b"".join(sent)
+                data, last = piece.encode(), number == len(pieces)
+                if number > 1:
+                    talk.send_continuation(data, last)
+                elif text:
+                    talk.send_text(data, last)
+                else:
+                    talk.send_binary(data, last)
+        stream = b"".join(talk.data_to_send())
         for at in range(0, len(stream), size):
             writer.write(stream[at : at + size])
             await asyncio.sleep(0)
         answers: list[str] = []
         while len(answers) < len(messages):
-            talk.receive_data(await asyncio.wait_for(reader.read(65536), 10))
-            answers += [e.data for e in talk.events() if isinstance(e, TextMessage)]
+            answers += [bytes(one.data).decode() for one in await frames(talk, reader)]
         wanted = ["".join(pieces).encode().decode("latin-1") for _, pieces in messages]
         assert [json.loads(one)["got"] for one in answers] == wanted
-        writer.write(talk.send(CloseConnection(1000)))
+        talk.send_close(1000)
+        writer.write(b"".join(talk.data_to_send()))
         assert (await asyncio.wait_for(reader.read(), 10))[:1] == b"\x88"
+        writer.close()
+
+
+async def opened(port: int) -> tuple[Protocol, asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket whose frames are written by hand."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(handshake())
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    return Protocol(CLIENT), reader, writer
+
+
+async def frames(talk: Protocol, reader: asyncio.StreamReader) -> list[Frame]:
+    talk.receive_data(await asyncio.wait_for(reader.read(65536), 10))
+    return [one for one in talk.events_received() if isinstance(one, Frame)]
+
+
+def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+async def test_a_frame_beyond_the_limit_is_skipped_and_never_kept() -> None:
+    async with served() as (model, _, port):
+        talk, reader, writer = await opened(port)
+        whole = masked(Opcode.TEXT, b"x" * 50 * LIMIT)
+        for at in range(0, len(whole), 10_000):
+            writer.write(whole[at : at + 10_000])
+            await writer.drain()
+            await asyncio.sleep(0)
+            assert model.allowance.held == 0
+        writer.write(masked(Opcode.TEXT, b"next"))
+        found = await frames(talk, reader)
+        while len(found) < 2:
+            found += await frames(talk, reader)
+        assert json.loads(found[0].data)["error_code"] == "ModelArts.4104"
+        assert json.loads(found[1].data)["got"] == "next"
+        assert model.seen == [b"next"]
+        writer.close()
+
+
+async def test_what_has_arrived_of_a_frame_takes_room_from_all() -> None:
+    async with served() as (model, _, port):
+        model.allowance.waiting = 900
+        first, second = await opened(port), await opened(port)
+        frame = masked(Opcode.BINARY, b"x" * 600)
+        first[2].write(frame[:-100])
+        await until(lambda: model.allowance.held == 500)
+        second[2].write(frame[:-100])
+        second[2].write(frame[-100:] + masked(Opcode.TEXT, b"next"))
+        found = await frames(second[0], second[1])
+        while len(found) < 2:
+            found += await frames(second[0], second[1])
+        assert json.loads(found[0].data)["error_code"] == "ModelArts.4302"
+        assert json.loads(found[1].data)["got"] == "next"
+        assert model.allowance.held == 500
+        first[2].write(frame[-100:])
+        (answer,) = await frames(first[0], first[1])
+        assert json.loads(answer.data)["got"] == "x" * 600
+        assert model.allowance.held == 0
+        first[2].write(frame[:-100])
+        await until(lambda: model.allowance.held == 500)
+        first[2].close()
+        await until(lambda: model.allowance.held == 0)
+        second[2].close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ([masked(Opcode.TEXT, b"\xff")], 1007),
+        ([masked(Opcode.TEXT, b"\xc3", fin=False), masked(Opcode.CONT, b"x")], 1007),
+        ([masked(Opcode.BINARY, b"a", fin=False), masked(Opcode.BINARY, b"b")], 1002),
+        ([masked(Opcode.CONT, b"a")], 1002),
+        ([Frame(Opcode.TEXT, b"a").serialize(mask=False)], 1002),
+        ([masked(Opcode.CLOSE, b"\x03\xed")], 1002),
+        ([masked(Opcode.TEXT, b"a", fin=False), masked(Opcode.CLOSE, b"\x03\xe9")], 1001),
+        ([masked(Opcode.CLOSE, b"\x0f\xa0bye")], 4000),
+    ],
+)
+async def test_a_connection_is_closed_with_the_code_of_the_standard(
+    sent: list[bytes], code: int
+) -> None:
+    async with served() as (model, _, port):
+        _, reader, writer = await opened(port)
+        writer.write(b"".join(sent))
+        frame = await asyncio.wait_for(reader.read(), 10)
+        assert (frame[0], int.from_bytes(frame[2:4], "big")) == (0x88, code)
+        assert model.seen == []
         writer.close()

@@ -23,9 +23,22 @@ def main() -> int:
         print(f"the instance cannot be held to its limits: {error}", file=sys.stderr)
         return 2
 
+    _forget_former_code()
     from modelyard_instance.server.front import run
 
     return run(folder)
+
+
+def _forget_former_code() -> None:
+    """Let nothing be imported beside modules of release 0.1.
+
+    A zygote of that release forks fronts also after its code was replaced by this one's. To be
+    removed with release 0.3.
+    """
+    package = "modelyard_instance"
+    if f"{package}.front" in sys.modules:
+        for name in [one for one in sys.modules if one.partition(".")[0] == package]:
+            del sys.modules[name]
 
 
 if __name__ == "__main__":

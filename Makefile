@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2
 
-.PHONY: install run test check format system clean mutation openapi test-upgrade
+.PHONY: install run test check format system clean mutation openapi test-upgrade coverage test-wheel
 
 install: $(STAMP)
 
@@ -80,6 +80,15 @@ openapi: install
 # Whether services of an older build go on under this one; needs its commit in the repository.
 test-upgrade: install
 	$(BIN)/python -m pytest tests/upgrade
+
+# The wheel alone, in an empty environment: up, quickstart, down.
+test-wheel: install
+	MODELYARD_TEST_WHEEL=1 $(BIN)/python -m pytest tests/e2e/test_wheel.py
+
+# Lines that the fast tests miss.
+coverage: install
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) tests/unit tests/property \
+		--cov --cov-report=term-missing
 
 # How many small changes of the planner's code its unit tests notice; some minutes.
 mutation: install

@@ -1,3 +1,3 @@
 """Modelyard: self-hosted model serving that speaks the ModelArts service API."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""The example packages: where they lie, and how their weights are made."""
+"""Find the example packages, and train their models."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
-import modelyard
 from modelyard.client.failures import ClientError
 
 _TRAINING_LIMIT_S = 120.0
 
 
 def examples_folder() -> Path:
-    """The installed package's examples, or those of the checkout it is installed from.
+    """Return the folder of the example packages: the wheel carries it, a checkout has its own.
 
-    Raises ``ClientError`` when there are none.
+    Raises ``ClientError`` when there is none.
     """
-    package = Path(modelyard.__file__).resolve().parent
-    places = (package / "_examples", package.parents[1] / "examples")
-    for place in places:
+    installed = Path(str(files("modelyard"))) / "_examples"
+    checkout = Path(__file__).resolve().parents[4] / "examples"
+    for place in (installed, checkout):
         if (place / "iris-1" / "train.py").is_file():
             return place
     raise ClientError(
-        f"The example packages are missing (looked in {places[0]} and {places[1]}).",
-        "Run it from a checkout that is installed with `make install`.",
+        f"The example packages are missing (looked in {installed} and {checkout}).",
+        "Install Modelyard again: `pip install --force-reinstall 'modelyard[examples]'`.",
     )
 
 

@@ -1,8 +1,8 @@
-"""The operator's check scripts, which have the last word in a guarded rollout (docs/rollouts.md).
+"""Run the operator's check scripts, which decide last in a canary rollout (docs/rollouts.md).
 
-A script is an executable in the checks folder. It reads one JSON document from its standard input
-and says by its exit status whether the rollout goes on (0), holds (75) or goes back (any other).
-It runs beside the loop, so that no pass waits for it.
+A script is an executable in the checks folder. It reads one JSON document from its standard input;
+its exit status lets the rollout continue (0), pauses it (75) or rolls it back (any other). It runs
+beside the reconciler, which never waits for it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from modelyard.domain.text import storable_text
 
 LIMIT_S = 30
 ASK_AGAIN_S = 5.0
-"""Pause after a script that asked to wait."""
+"""Pause in seconds after a script that asked to wait."""
 TEMPFAIL = 75
 _KEPT_OUTPUT = 16 * 1024
 _LONGEST_LINE = 300
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 # timeout(1) kills a script that does not heed its first signal one second later.
-_MERCY_S = 2.0
+_KILL_DELAY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a script said; ``reason`` is a sentence."""
+    """The decision of a script; ``reason`` is a sentence."""
 
     decision: Decision
     reason: str
@@ -75,7 +75,7 @@ class Checks:
         self._void: set[asyncio.Task[Answer]] = set()
 
     def names(self) -> tuple[str, ...]:
-        """The scripts that there are, in order."""
+        """Return the names of the scripts, in order."""
         try:
             found = sorted(path.name for path in self._folder.iterdir() if _is_script(path))
         except OSError:
@@ -121,8 +121,8 @@ class Checks:
         work = run_check(self._folder, name, document, self._limit_s)
         task = asyncio.create_task(work, name=f"check {name}")
         if self._answered is not None:
-            tell = self._answered
-            task.add_done_callback(lambda done: None if done.cancelled() else tell(service_id))
+            report = self._answered
+            task.add_done_callback(lambda done: None if done.cancelled() else report(service_id))
         return task
 
     def _drop(self, task: asyncio.Task[Answer]) -> None:
@@ -148,12 +148,12 @@ async def run_check(folder: Path, name: str, document: bytes, limit_s: float = L
         return Answer(Decision.ROLL_BACK, f"check {name} cannot be run: {error.strerror}")
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), limit_s + _MERCY_S)
+            await asyncio.wait_for(process.wait(), limit_s + _KILL_DELAY_S)
         late = time.monotonic() - began >= limit_s
         # What the script left behind ends with it, and with that its output.
         await _end(process)
-        said = _last_line(await output)
-        return _answer(name, process.returncode, said, limit_s, late=late)
+        message = _last_line(await output)
+        return _answer(name, process.returncode, message, limit_s, late=late)
     finally:
         output.cancel()
         await asyncio.gather(output, return_exceptions=True)
@@ -163,15 +163,15 @@ async def run_check(folder: Path, name: str, document: bytes, limit_s: float = L
 async def _launch(
     path: Path, document: bytes, limit_s: float
 ) -> tuple[Process, asyncio.Task[bytes]]:
-    """The process, and the end of what it will have printed.
+    """Start the script; returns its process, and the end of what it prints.
 
-    The event loop must not know of its pipes: it would take the process for living as long as
-    anything that it left behind holds one.
+    The event loop must not own its pipes: it would take the process to be alive as long as anything
+    that it left behind holds one.
     """
     reading, writing = os.pipe()
     pipe = os.fdopen(reading, "rb", buffering=0)
     try:
-        # From a file nobody has to feed it, and it may go unread.
+        # A file need not be fed, and may go unread.
         with tempfile.TemporaryFile() as stdin:
             stdin.write(document)
             stdin.seek(0)
@@ -219,8 +219,8 @@ async def _end(process: Process) -> None:
     await process.wait()
 
 
-def _answer(name: str, status: int | None, said: str, limit_s: float, *, late: bool) -> Answer:
-    because = f": {said}" if said else ""
+def _answer(name: str, status: int | None, message: str, limit_s: float, *, late: bool) -> Answer:
+    because = f": {message}" if message else ""
     if late:
         return Answer(Decision.ROLL_BACK, f"check {name} did not end within {limit_s:g} s{because}")
     if status == 0:
@@ -229,13 +229,13 @@ def _answer(name: str, status: int | None, said: str, limit_s: float, *, late: b
         return Answer(Decision.HOLD, f"check {name} asks to wait{because}")
     killed = status is not None and status < 0
     ended = f"killed by signal {-(status or 0)}" if killed else f"exit status {status}"
-    return Answer(Decision.ROLL_BACK, f"check {name} refuses: {said or ended}")
+    return Answer(Decision.ROLL_BACK, f"check {name} refuses: {message or ended}")
 
 
 def _last_line(output: bytes) -> str:
     lines = storable_text(output.decode(errors="replace")[-_LONGEST_LINE * 4 :]).split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return said[:_LONGEST_LINE]
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return last[:_LONGEST_LINE]
 
 
 def _is_script(path: Path) -> bool:

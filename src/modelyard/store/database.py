@@ -55,7 +55,7 @@ def _server_engine(url: str) -> AsyncEngine:
 
 
 class Database:
-    """Hands out sessions; one transaction each. ``url``: SQLAlchemy's, with an async driver."""
+    """Opens sessions, one transaction each. ``url``: SQLAlchemy's, with an async driver."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -67,13 +67,13 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session for reading."""
+        """Open a session for reading."""
         async with self._sessions() as session:
             yield session
 
     @asynccontextmanager
     async def write(self, step: Step) -> AsyncIterator[AsyncSession]:
-        """A session whose work is committed at the end, or undone when an error gets out.
+        """Open a session that is committed at the end, or rolled back when an error leaves it.
 
         ``step`` names what is persisted, for the crash tests (``steps.py``).
         """

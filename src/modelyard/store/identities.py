@@ -1,4 +1,4 @@
-"""Reading and writing of domains, projects, users and their roles."""
+"""Write and find domains, projects, users and their roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading and writing of the model catalogue."""
+"""Write and find models and their events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILDING_FAILED = "building_failed"
 STATUSES = (PUBLISHING, PUBLISHED, FAILED, BUILDING, BUILDING_FAILED)
 """Every documented status (models.md §1.2)."""
 UNFINISHED = (PUBLISHING, BUILDING)
-"""Those of a model whose import goes on."""
+"""Those of a model that is being imported."""
 
 SORT_COLUMNS = {
     "create_at": Model.created_at,
@@ -48,7 +48,7 @@ class ModelFilter:
 async def find_model(
     session: AsyncSession, project_id: str, model_id: str, *, lock: bool = False
 ) -> Model | None:
-    """The project's model of that id; with ``lock`` nobody deletes it until we are done."""
+    """Find the project's model of that id; ``lock`` keeps it until the transaction ends."""
     return (await find_models(session, project_id, [model_id], lock=lock)).get(model_id)
 
 
@@ -57,10 +57,10 @@ async def find_models(
 ) -> dict[str, Model]:
     """Those of the project's models that exist, by id."""
     # Anything may stand in a path; only what can be an id is looked up.
-    wanted = {id_ for id_ in ids if _UUID.fullmatch(id_)}
-    if not wanted:
+    known = {id_ for id_ in ids if _UUID.fullmatch(id_)}
+    if not known:
         return {}
-    query = select(Model).where(Model.project_id == project_id, Model.id.in_(wanted))
+    query = select(Model).where(Model.project_id == project_id, Model.id.in_(known))
     if lock:
         query = query.order_by(Model.id).with_for_update()
     return {model.id: model for model in await session.scalars(query)}
@@ -87,10 +87,10 @@ async def versions_of(
 
 
 async def list_models(
-    session: AsyncSession, project_id: str, wanted: ModelFilter, page: Page
+    session: AsyncSession, project_id: str, matching: ModelFilter, page: Page
 ) -> tuple[int, Sequence[Model]]:
     """How many models match, and those of the page."""
-    query = _filtered(select(Model).where(Model.project_id == project_id), wanted)
+    query = _filtered(select(Model).where(Model.project_id == project_id), matching)
     total = await session.scalar(select(func.count()).select_from(query.subquery()))
     column = SORT_COLUMNS[page.sort_by]
     order = column.desc() if page.descending else column.asc()
@@ -118,7 +118,7 @@ async def in_own_environments(session: AsyncSession) -> Sequence[Model]:
 
 
 async def unfinished_ids(session: AsyncSession) -> Sequence[str]:
-    """The models whose import is not finished, oldest first, of all projects."""
+    """Find the models of all projects that are being imported, oldest first."""
     query = select(Model.id).where(Model.status.in_(UNFINISHED)).order_by(Model.created_at)
     return (await session.scalars(query)).all()
 
@@ -126,7 +126,7 @@ async def unfinished_ids(session: AsyncSession) -> Sequence[str]:
 def add_event(
     session: AsyncSession, model_id: str, at_ms: int, text: str, *, abnormal: bool = False
 ) -> None:
-    """Tell what happened to a model."""
+    """Write an event of a model."""
     kind = "abnormal" if abnormal else "normal"
     session.add(ModelEvent(model_id=model_id, event_type=kind, event_info=text, occur_time=at_ms))
 
@@ -137,24 +137,24 @@ async def latest_event(session: AsyncSession, model_id: str) -> str | None:
     return (await session.scalars(query.order_by(ModelEvent.id.desc()).limit(1))).first()
 
 
-def _filtered(query: Select[tuple[Model]], wanted: ModelFilter) -> Select[tuple[Model]]:
+def _filtered(query: Select[tuple[Model]], matching: ModelFilter) -> Select[tuple[Model]]:
     exact = {
-        Model.version: wanted.version,
-        Model.status: wanted.status,
-        Model.workspace_id: wanted.workspace_id,
-        Model.model_type: wanted.model_type,
+        Model.version: matching.version,
+        Model.status: matching.status,
+        Model.workspace_id: matching.workspace_id,
+        Model.model_type: matching.model_type,
     }
     for column, value in exact.items():
         if value is not None:
             query = query.where(column == value)
-    if wanted.not_model_type is not None:
-        query = query.where(Model.model_type != wanted.not_model_type)
-    if wanted.name:
+    if matching.not_model_type is not None:
+        query = query.where(Model.model_type != matching.not_model_type)
+    if matching.name:
         query = query.where(
-            Model.name == wanted.name
-            if wanted.exact_match
-            else Model.name.icontains(wanted.name, autoescape=True)
+            Model.name == matching.name
+            if matching.exact_match
+            else Model.name.icontains(matching.name, autoescape=True)
         )
-    if wanted.description:
-        query = query.where(Model.description.icontains(wanted.description, autoescape=True))
+    if matching.description:
+        query = query.where(Model.description.icontains(matching.description, autoescape=True))
     return query

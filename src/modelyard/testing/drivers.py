@@ -1,4 +1,4 @@
-"""Drivers of batch runs without processes: they do what the test says."""
+"""Drivers of batch runs without processes: they do what the test sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelyard.steps import Step, reached
 class FakeDrivers:
     """Satisfies ``control.ports.Drivers``.
 
-    ``alive``: whose driver runs; ``stubborn``: whose does not end when it is asked to.
+    ``alive``: runs with a driver; ``stubborn``: runs whose driver does not end when it is asked to.
     ``refusals``: starts that fail with an ``OSError``.
     """
 

@@ -1,4 +1,4 @@
-"""A request log without Envoy: counts what the test says."""
+"""A request log without Envoy: counts what the test adds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A runtime without processes: instances do what the test says."""
+"""A runtime without processes: instances do what the test sets."""
 
 from __future__ import annotations
 

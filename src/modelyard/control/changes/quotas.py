@@ -12,7 +12,7 @@ from modelyard.domain.service.config import VersionConfig
 from modelyard.errors import Problem, refuse
 from modelyard.settings import Settings
 from modelyard.store.database import Session
-from modelyard.store.service.pools import lock_quotas, wanted_configs
+from modelyard.store.service.pools import desired_configs, lock_quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ async def quota_problems(
     if not _limited(settings):
         return []
     but = expected.service_id if expected else ""
-    found = await wanted_configs(session, project_id, but=but)
+    found = await desired_configs(session, project_id, but=but)
     if expected is not None:
         found = [*found, (expected.runs, expected.config)]
     shared = [

@@ -68,7 +68,7 @@ class Reports:
         counted = await self._requests.complete(service_id, begun)
         async with self._database.read() as session:
             lives = await instance_lives(session, service_id, begun)
-        await asyncio.sleep(0)  # Many may end together; this gives way to other tasks.
+        await asyncio.sleep(0)  # Many may end together; let other tasks run.
         return update_report(
             begun,
             closed,

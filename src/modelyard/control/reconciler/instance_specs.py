@@ -1,4 +1,4 @@
-"""From a planned start to everything a runtime needs to carry it out; pure."""
+"""Build what a runtime needs to carry out a planned start; pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from modelyard.store.tables.model import Model
 
 
 def container_order(model: Model, config: VersionConfig) -> dict[str, object]:
-    """What the model says of its container, the volumes that the service mounts, and the package
-    that it serves.
+    """Build a container's order: what the model declares, the service's volumes, the package.
 
-    A volume is the project's, whichever of its services name it. ``folders``: of this machine, by
-    where the container finds them, read only.
+    A volume belongs to the project, whichever of its services name it. ``folders``: folders of this
+    machine by their path in the container, read only.
     """
     volumes = [
         {
@@ -36,7 +35,7 @@ def container_order(model: Model, config: VersionConfig) -> dict[str, object]:
 def instance_spec(
     state: ServiceState, instance_id: str, start: Start, settings: Settings
 ) -> InstanceSpec:
-    """The instance that ``start`` asks for; the flavor gives cores and memory."""
+    """Build the instance that ``start`` asks for; the flavor sets cores and memory."""
     config = next(c for c in state.revisions[start.revision].config if c.model_id == start.model_id)
     model = state.models[start.model_id]
     resources = config.resources

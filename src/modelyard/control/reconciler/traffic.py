@@ -1,4 +1,4 @@
-"""From a split of instance ids to what the gateway publishes; pure."""
+"""Build what the gateway publishes from a split of instance ids; pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from modelyard.settings import Settings
 from modelyard.store.service.state import ServiceState
 
 _INSTANCE_FIRST_S = 0.5
-"""The instance ends a prediction that takes too long, and says why. With the same limit the gateway
-would now and then cut that very answer off between its head and its body.
+"""An instance ends a prediction that takes too long, with a reason. With the same limit the gateway
+would now and then cut that answer off between its head and its body.
 """
 
 _BEYOND_PREDICTION_S = 10.0
@@ -22,7 +22,7 @@ def traffic_of(
     addresses: dict[str, tuple[str, int]],
     settings: Settings,
 ) -> ServiceTraffic:
-    """The traffic of a service; ``addresses``: host and port of each instance by id."""
+    """Build the traffic of a service; ``addresses``: host and port of each instance by id."""
     service = state.service
     versions = () if split is None else _versions(state, split, addresses)
     revision = split.revision if split else service.desired_revision

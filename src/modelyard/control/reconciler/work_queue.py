@@ -1,4 +1,4 @@
-"""The loop that keeps services as they are wanted: hints, timers, and a few workers.
+"""The reconciler's work queue: hints, timers, and a few workers.
 
 A service is looked at when an API call hints at it, when one of its processes ends, when it
 fails its health check, when its own timer is due, and once when the control plane starts.

@@ -1,4 +1,4 @@
-"""How long instances took to become ready, for those who want to know how long others will."""
+"""Find how long instances took to become ready, to estimate how long others will take."""
 
 from __future__ import annotations
 

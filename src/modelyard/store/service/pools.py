@@ -1,4 +1,4 @@
-"""Finding the services of a pool, and what they take of it."""
+"""Find the services of a pool, and what they use of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Holder:
 
 
 async def lock_pools(session: AsyncSession) -> None:
-    """Until the session ends nobody else judges what pools have room for.
+    """Let no other transaction check the room in pools until this one ends.
 
     SQLite has one writer at a time anyway.
     """
@@ -43,7 +43,7 @@ async def lock_pools(session: AsyncSession) -> None:
 
 
 async def lock_quotas(session: AsyncSession, project_id: str) -> None:
-    """Until the session ends nobody else judges what the project may still have."""
+    """Let no other transaction check the project's quotas until this one ends."""
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(
             text("SELECT pg_advisory_xact_lock(hashtext('modelyard.quotas'), hashtext(:project))"),
@@ -54,11 +54,13 @@ async def lock_quotas(session: AsyncSession, project_id: str) -> None:
 async def holders(
     session: AsyncSession, pools: Collection[PoolRef | None], *, but: str = ""
 ) -> list[Holder]:
-    """The services that take something of ``pools``, without the one of the id ``but``.
+    """Find the services that use ``pools``, without the one of the id ``but``.
 
     Only their revisions in one of the pools are read, unless the shared one (None) is asked for.
     """
-    running = and_(Service.wanted == DesiredStatus.RUNNING.value, Service.given_up.is_(False))
+    running = and_(
+        Service.desired_status == DesiredStatus.RUNNING.value, Service.given_up.is_(False)
+    )
     current = or_(
         Revision.number == Service.desired_revision,
         Revision.number == Service.serving_revision,
@@ -86,7 +88,7 @@ async def holders(
 def names_pool(pool: PoolRef) -> ColumnElement[bool]:
     """Whether a version of a stored configuration runs in ``pool``.
 
-    No caller can write this text himself: the values of ``envs`` are strings, and the members of
+    No caller can forge this text: the values of ``envs`` are strings, and the members of
     everything else are known.
     """
     stored = f'{{"id": "{pool.id}", "generation": "{pool.generation.value}"}}'
@@ -103,23 +105,23 @@ def in_cluster(cluster_id: str) -> ColumnElement[bool]:
     return or_(Service.cluster_id == cluster_id, latest.exists())
 
 
-async def wanted_configs(
+async def desired_configs(
     session: AsyncSession, project_id: str, *, but: str = ""
 ) -> list[tuple[bool, Versions]]:
-    """Of each service of a project: whether it is wanted to run, and what it is to become.
+    """Find for each service of a project whether it should run, and its desired configuration.
 
     Without the one of the id ``but``.
     """
     latest = and_(Revision.service_id == Service.id, Revision.number == Service.desired_revision)
     rows = await session.execute(
-        select(Service.wanted, Service.status, Revision.config)
+        select(Service.desired_status, Service.status, Revision.config)
         .join(Revision, latest)
         .where(Service.project_id == project_id, Service.id != but)
     )
     return [
         (
-            wanted == DesiredStatus.RUNNING.value and status != Status.FINISHED.value,
+            desired == DesiredStatus.RUNNING.value and status != Status.FINISHED.value,
             tuple(VersionConfig.from_json(item) for item in config),
         )
-        for wanted, status, config in rows
+        for desired, status, config in rows
     ]

@@ -59,7 +59,7 @@ SORT_COLUMNS = {
 async def find_service(
     session: AsyncSession, project_id: str, service_id: str, *, lock: bool = False
 ) -> Service | None:
-    """The project's service of that id; with ``lock`` nobody else changes it until we are done."""
+    """Find the project's service of that id; ``lock`` keeps it until the transaction ends."""
     # Anything may stand in a path; only what can be an id is looked up.
     if not _ID.fullmatch(service_id):
         return None
@@ -75,10 +75,10 @@ async def name_is_taken(session: AsyncSession, project_id: str, name: str) -> bo
 
 
 async def list_services(
-    session: AsyncSession, project_id: str, wanted: ServiceFilter, page: Page
+    session: AsyncSession, project_id: str, matching: ServiceFilter, page: Page
 ) -> tuple[int, Sequence[Service]]:
-    """How many services match, and those of the page."""
-    statement = _filtered(select(Service).where(Service.project_id == project_id), wanted)
+    """Count the services that match, and return those of the page."""
+    statement = _filtered(select(Service).where(Service.project_id == project_id), matching)
     total = await session.scalar(select(func.count()).select_from(statement.subquery()))
     column = SORT_COLUMNS[page.sort_by]
     order = column.desc() if page.descending else column.asc()
@@ -88,35 +88,35 @@ async def list_services(
     return total or 0, list(rows)
 
 
-def _filtered(statement: Select[tuple[Service]], wanted: ServiceFilter) -> Select[tuple[Service]]:
+def _filtered(statement: Select[tuple[Service]], matching: ServiceFilter) -> Select[tuple[Service]]:
     exact = {
-        Service.id: wanted.service_id,
-        Service.workspace_id: wanted.workspace_id,
-        Service.infer_type: wanted.infer_type,
-        Service.status: wanted.status,
+        Service.id: matching.service_id,
+        Service.workspace_id: matching.workspace_id,
+        Service.infer_type: matching.infer_type,
+        Service.status: matching.status,
     }
     for column, value in exact.items():
         if value is not None:
             statement = statement.where(column == value)
-    if wanted.name:
-        statement = statement.where(Service.name.icontains(wanted.name, autoescape=True))
-    if wanted.cluster_id:
-        statement = statement.where(in_cluster(wanted.cluster_id))
-    for readings in wanted.tags:
+    if matching.name:
+        statement = statement.where(Service.name.icontains(matching.name, autoescape=True))
+    if matching.cluster_id:
+        statement = statement.where(in_cluster(matching.cluster_id))
+    for readings in matching.tags:
         statement = statement.where(tagged(readings))
-    if wanted.model_id:
+    if matching.model_id:
         statement = statement.join(
             RevisionModel,
             and_(
                 RevisionModel.service_id == Service.id,
                 RevisionModel.number == Service.desired_revision,
             ),
-        ).where(RevisionModel.model_id == wanted.model_id)
+        ).where(RevisionModel.model_id == matching.model_id)
     return statement
 
 
 async def uses_of_model(session: AsyncSession, model_id: str) -> list[str]:
-    """Names of the services that serve a model, may go back to it, or still run an instance."""
+    """Find the names of services that serve a model, may return to it, or run an instance of it."""
     named = select(RevisionModel.service_id).where(
         RevisionModel.service_id == Service.id,
         RevisionModel.model_id == model_id,
@@ -258,7 +258,7 @@ async def due_services(session: AsyncSession, now: int) -> list[str]:
 async def addressed_services(session: AsyncSession) -> list[Service]:
     """Find the services that have an address in the gateway: real-time and not being deleted."""
     statement = select(Service).where(
-        Service.wanted != DesiredStatus.DELETED.value, Service.infer_type != BATCH
+        Service.desired_status != DesiredStatus.DELETED.value, Service.infer_type != BATCH
     )
     return list(await session.scalars(statement))
 

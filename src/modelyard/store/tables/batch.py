@@ -12,11 +12,11 @@ class BatchRun(Table):
     """One run of a batch service over its input. Times in ms since 1970.
 
     ``revision``: the one it began with; ``retry_of``: the run whose failures it computes again.
-    ``outcome`` is empty while it goes on (``control/batch/runs.py``), ``code`` and ``reason`` say
-    why it has failed. ``progress``: as its driver told it last (``batch/spec.py``).
+    ``outcome`` is empty while it continues (``domain/batch/run.py``), ``code`` and ``reason`` are
+    those of a failure. ``progress``: as its driver reported it last.
 
-    ``driver_since``: when the driver that works on it was first seen; None: there is none.
-    ``driver_losses``: how often one ended without a word, of late; the next may start at
+    ``driver_since``: when the driver that works on it was first seen; None: it has none.
+    ``driver_losses``: how many exited without a result, one after the other; the next may start at
     ``driver_due``. ``closed_at``: when nothing of it ran any more. ``kept``: its checkpoints are
     still there, so that its failures can be computed again.
     """

@@ -1,4 +1,4 @@
-"""Who may do what: domains, projects, users, role assignments, access keys (iam.md §1 to §4)."""
+"""Access control: domains, projects, users, role assignments, access keys (iam.md §1 to §4)."""
 
 from __future__ import annotations
 

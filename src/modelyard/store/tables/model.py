@@ -12,7 +12,7 @@ class Model(Table):
     """One version of a model.
 
     ``status`` is one of models.md §1.2, ``failed_reason`` says why it has failed. ``requested``
-    holds what the create call said, for the importer; the columns beside it hold what is in force.
+    holds the body of the create call, for the importer; the other columns hold what is in force.
     ``size`` in bytes, ``version_order`` is the version as one sortable number, ``package_dir`` the
     folder that holds ``model/`` (empty until published). ``environment``: the digest of the
     environment it runs in, empty for the platform's own. ``findings``: what was found to differ

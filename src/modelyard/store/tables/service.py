@@ -124,8 +124,8 @@ class Instance(Table):
 
     ``slot``: its place among the service's versions (``domain/service/slots.py``). ``ready_at``:
     when it first was ready. ``served_at``: since when it carries traffic
-    (``domain/rollout/state.py``). ``ended_at`` set: it is no more, and ``failed`` says whether that
-    was against our will.
+    (``domain/rollout/state.py``). ``ended_at`` set: it no longer exists, and ``failed`` is
+    whether it was not asked to end.
     """
 
     __tablename__ = "instance"
@@ -159,10 +159,10 @@ later start, or overtaken at once, was closed when it was opened and gets none.
 
 
 class UpdateLog(Table):
-    """One accepted configuration update and what became of it (services.md §9.4).
+    """One accepted configuration update and its result (services.md §9.4).
 
     ``published``: the routing versions that the gateway acknowledged meanwhile. ``report``: what
-    clients noticed of it, once it is counted (``control/maintenance/reports.py``).
+    clients noticed of it, once that is counted (``control/maintenance/reports.py``).
     """
 
     __tablename__ = "update_log"
@@ -227,7 +227,7 @@ class IdempotentCall(Table):
 
 
 class Event(Table):
-    """Something a person should know about a service (services.md §9.5)."""
+    """A sentence in a service's history (services.md §9.5)."""
 
     __tablename__ = "event"
     __table_args__ = (Index("ix_event_service_id_occur_time", "service_id", "occur_time"),)

@@ -18,7 +18,7 @@ from modelyard.domain.service.slots import assign_slots
 from modelyard.errors import Conflict, refuse
 from modelyard.settings import Settings
 from modelyard.store import events
-from modelyard.store.database import Session
+from modelyard.store.database import Session, flush
 from modelyard.store.service.description import add_service, new_service
 from modelyard.store.service.services import NewRevision, add_revision, name_is_taken
 from modelyard.store.tables.service import Service
@@ -46,7 +46,7 @@ async def create_service(
         begin_run(session, service, now)
     events.record(session, service.id, "start to deploy service", now)
     report_auto_stop(session, service, now)
-    await session.flush()
+    await flush(session)
     await check_quotas(session, settings, author.project_id)
     await check_capacity(session, settings, service, revision)
     deploys = tuple(version.fingerprint for version in config)

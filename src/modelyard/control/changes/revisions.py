@@ -9,7 +9,7 @@ from modelyard.domain.rollout.state import Desired, DesiredStatus
 from modelyard.domain.rollout.transition import Configure
 from modelyard.domain.service.batch_job import BATCH
 from modelyard.store import events
-from modelyard.store.database import Session
+from modelyard.store.database import Session, flush
 from modelyard.store.service import update_logs
 from modelyard.store.service.description import describe_service, set_schedule
 from modelyard.store.service.services import NewRevision, add_revision
@@ -34,7 +34,7 @@ async def add_configuration(
     await update_logs.overtake(session, service_id, now)
     add_revision(session, service_id, number, revision, author, update_time)
     update_logs.open_log(session, service_id, number, update_time)
-    await session.flush()
+    await flush(session)
 
 
 async def report_configuration(

@@ -33,7 +33,7 @@ from modelyard.domain.service.batch_job import BATCH
 from modelyard.domain.service.lifecycle import Status
 from modelyard.settings import Settings
 from modelyard.store import events
-from modelyard.store.database import Session
+from modelyard.store.database import Session, flush
 from modelyard.store.service import update_logs
 from modelyard.store.service.desired import read_desired, write_accepted
 from modelyard.store.service.services import last_of
@@ -108,7 +108,7 @@ async def change_service(
             case Start():
                 report_start(session, service, now, admitted.retry_of)
     if update.configures or update.status == "running":
-        await session.flush()
+        await flush(session)
         await check_quotas(session, settings, author.project_id)
         await check_capacity(session, settings, service, new)
     if new is None:

@@ -3,6 +3,8 @@
 # make mutation: install, then the mutation test of the planner
 # make openapi: rewrite openapi.json, the published contract of the API
 # make test-upgrade: install, then services of an older build under this one
+# make test-clients: a client generated from openapi.json, against a real stack
+# make fuzz:    call the whole API by its contract, about 10,000 times; some minutes
 # make test:    install, what the tests need of the system, then checks and tests
 
 PYTHON ?= python3
@@ -11,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2
 
-.PHONY: install run test check format system clean mutation openapi test-upgrade coverage test-wheel
+.PHONY: install run test check format system clean mutation openapi test-upgrade coverage test-wheel test-clients fuzz
 
 install: $(STAMP)
 
@@ -89,6 +91,12 @@ test-wheel: install
 coverage: install
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) tests/unit tests/property \
 		--cov --cov-report=term-missing
+
+test-clients: install
+	MODELYARD_TEST_CLIENTS=1 $(BIN)/python -m pytest tests/conformance/test_generated_client.py
+
+fuzz: install
+	nice $(BIN)/python bench/fuzz.py
 
 # How many small changes of the planner's code its unit tests notice; some minutes.
 mutation: install

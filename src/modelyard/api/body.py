@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from modelyard.domain.body_reader import unpacked
 from modelyard.errors import InvalidRequest
 from modelyard.packages.documents import DocumentError, load_json, unstorable
 
@@ -31,3 +32,25 @@ async def read_json(request: Request) -> Any:
 
 JsonBody = Annotated[Any, Depends(read_json)]
 """A body as it was sent; routes add the model of it (``contract/declare.py``)."""
+
+
+async def read_service(body: JsonBody) -> Any:
+    """The body of a service, whose ``config`` and ``mapping_rule`` may be JSON text.
+
+    Raises ``InvalidRequest`` 3037 for texts that hold what no database keeps.
+    """
+    if not isinstance(body, dict):
+        return body
+    whole = unpacked(body, "config")
+    config = whole.get("config")
+    if isinstance(config, list):
+        read = [unpacked(one, "mapping_rule") if isinstance(one, dict) else one for one in config]
+        whole = whole | {"config": read}
+    fault = unstorable(whole)
+    if fault:
+        raise InvalidRequest(f"{fault}.")
+    return whole
+
+
+ServiceBody = Annotated[Any, Depends(read_service)]
+"""The same of the calls that create and update services."""

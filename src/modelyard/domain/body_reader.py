@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,21 @@ def shown(value: object) -> str:
     """A value as it may stand in a message: short, on one line."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def unpacked(body: JsonObject, key: str) -> JsonObject:
+    """``body`` with the JSON list or object that its member ``key`` holds as text, if it does.
+
+    OpenStack's command line sends such text (services.md §12 row 26).
+    """
+    value = body.get(key)
+    if not isinstance(value, str):
+        return body
+    try:
+        held = json.loads(value)
+    except (ValueError, RecursionError):
+        return body
+    return body | {key: held} if isinstance(held, dict | list) else body
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,8 @@ class Fields:
             return None
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
             value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON knows one kind of numbers.
         if isinstance(value, bool) or not isinstance(value, int):
             self._bad(key, "is not a whole number", span)
             return None

@@ -42,6 +42,9 @@ class QueryOf:
     model: type[BaseModel]
 
 
+REQUIRED: JsonObject = {"x-required": True}
+"""Of a parameter that is refused in words when it is missing, which FastAPI must not know."""
+
 ETAG: JsonObject = {
     "ETag": {
         "description": "The state of the service, for `If-Match`.",

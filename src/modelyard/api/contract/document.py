@@ -89,7 +89,9 @@ def _declare(operation: JsonObject, route: APIRoute) -> list[type[BaseModel]]:
         operation["responses"].pop("422", None)
     operation["responses"] = dict(sorted(operation["responses"].items()))
     for parameter in operation.get("parameters", ()):
-        parameter["schema"] = _plain(parameter["schema"])
+        schema = _plain(parameter["schema"])
+        parameter["required"] |= schema.pop("x-required", False)
+        parameter["schema"] = schema
     found: list[type[BaseModel]] = []
     for mark in _marks(route):
         if isinstance(mark, QueryOf):

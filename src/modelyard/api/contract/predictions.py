@@ -8,8 +8,13 @@ from pydantic import BaseModel
 
 from modelyard.api.contract.declare import JsonObject
 from modelyard.api.schemas.errors import ErrorResponse, ModelErrorResponse
+from modelyard.api.schemas.service_requests import PredictionRequest
 
-MODELS: tuple[type[BaseModel], ...] = (ErrorResponse, ModelErrorResponse)
+MODELS: tuple[type[BaseModel], ...] = (
+    ErrorResponse,
+    ModelErrorResponse,
+    PredictionRequest,
+)
 """The models that the paths refer to."""
 
 SERVICE = "/v1/infers/{service_id}"
@@ -88,13 +93,7 @@ def _operation(
     if body:
         operation["requestBody"] = {
             "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {},
-                    "example": {"data": {"req_data": [{"width_mm": 12.5}]}},
-                },
-                "multipart/form-data": {"schema": {"type": "object"}},
-            },
+            "content": _content("PredictionRequest"),
         }
     return operation
 

@@ -113,18 +113,21 @@ def optional_whole(low: int, high: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [*schema["anyOf"], {"type": "null"}]})
 
 
-JsonText = Annotated[
-    str,
-    WithJsonSchema(
+def _json_text(what: str) -> WithJsonSchema:
+    return WithJsonSchema(
         {
             "type": "string",
             "contentMediaType": "application/json",
-            "format": "json",
+            "format": f"json-{what}",
             "description": "The same as JSON text.",
         }
-    ),
-]
-"""A string that holds the JSON of what stands beside it."""
+    )
+
+
+ObjectText = Annotated[str, _json_text("object")]
+"""A string that holds the JSON object that stands beside it."""
+ListText = Annotated[str, _json_text("list")]
+"""A string that holds the JSON list that stands beside it."""
 
 Millis = Annotated[int, Field(description="Milliseconds since 1970-01-01T00:00:00Z.", ge=0)]
 ModelId = Annotated[str, Field(description="The id of a model version.")]

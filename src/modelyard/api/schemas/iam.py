@@ -40,7 +40,12 @@ class TokenMethod(_Shape):
 
 
 class Identity(_Shape):
-    methods: list[str] = Field(min_length=1, max_length=4)
+    methods: list[str] = Field(
+        min_length=1,
+        max_length=4,
+        # Others are refused in words.
+        json_schema_extra={"items": {"enum": ["password", "token"]}, "maxItems": 1},
+    )
     password: PasswordMethod | None = None
     token: TokenMethod | None = None
 

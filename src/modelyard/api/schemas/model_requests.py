@@ -8,7 +8,8 @@ from pydantic import Field, WithJsonSchema
 
 from modelyard.api.schemas.base import (
     JsonObject,
-    JsonText,
+    ListText,
+    ObjectText,
     OpenRequestModel,
     RequestModel,
     optional_whole,
@@ -140,21 +141,21 @@ class CreateModelRequest(RequestModel):
     model_type: ModelType = Field(description="In any case.")
     runtime: str | None = Field(None, description="One of the engine's, or an image's address.")
     description: str | None = Field(None, max_length=100, pattern=_CLEAN)
-    initial_config: JsonText | JsonObject | None = Field(
+    initial_config: ObjectText | JsonObject | None = Field(
         None, description="A config.json, which takes the place of the package's."
     )
     execution_code: str | None = Field(None, description="Path of `customize_service.py`.")
-    apis: list[ModelApi] | JsonText | None = None
-    input_params: list[ModelParameter] | JsonText | None = None
-    output_params: list[ModelParameter] | JsonText | None = None
-    dependencies: list[Dependency] | JsonText | None = Field(None, description="Packages only.")
+    apis: list[ModelApi] | ListText | None = None
+    input_params: list[ModelParameter] | ListText | None = None
+    output_params: list[ModelParameter] | ListText | None = None
+    dependencies: list[Dependency] | ListText | None = Field(None, description="Packages only.")
     dependency_policy: Literal["", "relaxed", "exact"] | None = Field(
         None, description="Extension: what happens to a version that cannot be had."
     )
     model_algorithm: str | None = Field(
         None, max_length=36, pattern="^([A-Za-z][^&!'\"<>=]*)?$", examples=["image_classification"]
     )
-    model_metrics: ModelMetrics | JsonText | None = None
+    model_metrics: ModelMetrics | ObjectText | None = None
     install_type: (
         list[Literal["real-time", "realtime", "batch"]]
         | Literal["real-time", "batch", "real-time,batch"]
@@ -166,7 +167,7 @@ class CreateModelRequest(RequestModel):
     source_copy: Literal["true", "false", ""] | bool | None = Field(
         None, description="`false` for images only: follow what becomes of the address."
     )
-    model_docs: Annotated[list[ModelDoc], Field(max_length=3)] | JsonText | None = None
+    model_docs: Annotated[list[ModelDoc], Field(max_length=3)] | ListText | None = None
     workspace_id: Literal["0", ""] | None = None
     cmd: str | None = Field(None, max_length=4096, description="Images: the start command.")
     port: Annotated[int | str | None, optional_whole(1, 65535)] = Field(
@@ -181,7 +182,7 @@ class ListModelsQuery(PageQuery):
     """models.md §1.3."""
 
     model_name: str | None = Field(None, description="Part of the name.")
-    exact_match: Literal["true", "false", "True", "False"] = "false"
+    exact_match: Literal["true", "false"] = "false"
     model_version: str | None = None
     model_status: (
         Literal["publishing", "published", "failed", "building", "building_failed"] | None
@@ -202,6 +203,6 @@ class ListEngineRuntimesQuery(PageQuery):
 class DeleteModelQuery(RequestModel):
     """models.md §1.5."""
 
-    cascade: Literal["true", "false", "True", "False"] = Field(
+    cascade: Literal["true", "false"] = Field(
         "false", description="true: all versions of the same name, at most 20."
     )

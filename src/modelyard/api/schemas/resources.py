@@ -9,7 +9,7 @@ from pydantic import Field
 from modelyard.api.schemas.base import Millis, ResponseModel
 from modelyard.api.schemas.service_requests import PageQuery
 
-Bool = Literal["true", "false", "True", "False"]
+Bool = Literal["true", "false"]
 
 
 class ListSpecificationsQuery(PageQuery):

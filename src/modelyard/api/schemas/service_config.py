@@ -9,8 +9,9 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 from modelyard.api.schemas.base import (
     LARGEST,
     JsonObject,
-    JsonText,
+    ListText,
     NonBlank,
+    ObjectText,
     OpenRequestModel,
     RequestModel,
     optional_whole,
@@ -186,7 +187,7 @@ class ServiceConfig(RequestModel):
     mapping_type: Literal["file", "csv"] | None = Field(
         None, description="Batch: one request per file, or one per row."
     )
-    mapping_rule: JsonObject | JsonText | None = Field(
+    mapping_rule: JsonObject | ObjectText | None = Field(
         None, description="Batch with `csv`: the api's request schema with a column per leaf."
     )
     src_type: Literal["", "ManifestFile"] | None = Field(
@@ -267,13 +268,13 @@ class LogReportChannel(RequestModel):
 class ServiceAdditionalProperties(OpenRequestModel):
     """Any members, which are stored and shown; these have a meaning (services.md §5.1)."""
 
-    smn_notification: dict[str, Notification] | JsonText | None = Field(
+    smn_notification: dict[str, Notification] | ObjectText | None = Field(
         None, description="By name; stored, and not sent here."
     )
-    log_report_channels: list[LogReportChannel] | JsonText | None = Field(
+    log_report_channels: list[LogReportChannel] | ListText | None = Field(
         None, description="Stored, and not sent here; cannot be changed once there are any."
     )
-    websocket_upgrade: Literal[True, False, "true", "false", ""] | None = Field(
+    websocket_upgrade: bool | Literal["true", "false", ""] | None = Field(
         None, description="Whether the service takes WebSockets; true is for good."
     )
-    rollout: RolloutPolicy | JsonText | None = None
+    rollout: RolloutPolicy | ObjectText | None = None

@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel
 
-from modelyard.api.schemas.base import JsonText, NonBlank, RequestModel, optional_whole, whole
+from modelyard.api.schemas.base import (
+    ListText,
+    NonBlank,
+    OpenRequestModel,
+    RequestModel,
+    optional_whole,
+    whole,
+)
 from modelyard.api.schemas.service_config import (
     MOST_VERSIONS,
     Schedule,
@@ -58,7 +65,7 @@ class CreateServiceRequest(_ServiceFields):
     )
     description: str | None = Field(None, max_length=100, pattern="^[^!<>+&\"']*$")
     workspace_id: Literal["0", ""] | None = Field(None, description="There is only the default.")
-    config: Configs | JsonText = Field(
+    config: Configs | ListText = Field(
         description="The model versions; a batch service has exactly one."
     )
     cluster_id: str | None = Field(None, description="A dedicated pool of the old generation.")
@@ -76,7 +83,7 @@ class UpdateServiceRequest(_ServiceFields):
 
     description: str | None = Field(None, max_length=100)
     status: Literal["running", "stopped"] | None = Field(None, description="Start or stop.")
-    config: Configs | JsonText | None = Field(
+    config: Configs | ListText | None = Field(
         None, description="Replaces the whole list of model versions."
     )
 
@@ -158,6 +165,13 @@ class DeleteServiceTagsRequest(RequestModel):
     tags: list[ServiceTag] = Field(min_length=1, max_length=20)
 
 
+class PredictionRequest(OpenRequestModel):
+    """JSON as the model's apis describe it.
+
+    Models may take other values than objects, too, and files as ``multipart/form-data``.
+    """
+
+
 # -- query parameters -----------------------------------------------------------------------------
 
 
@@ -220,7 +234,9 @@ class ServedQuery(RequestModel):
     """A moment in the past."""
 
     at: str = Field(
-        description="Milliseconds since 1970, or ISO 8601.", examples=["2026-03-01T14:03:00Z"]
+        pattern="^([0-9]{1,15}|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{5,15}(Z|[+-][0-9:]{5})?)?)$",
+        description="Milliseconds since 1970, or ISO 8601.",
+        examples=["2026-03-01T14:03:00Z"],
     )
 
 

@@ -156,6 +156,8 @@ def _port(value: object, where: str, code: str, problems: list[Problem]) -> int 
         return None
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value.strip()[:6])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
         return value
     remedy = f"Leave it out for {DEFAULT_PORT}."

@@ -87,6 +87,8 @@ def _number(
         return default
     if isinstance(found, str) and found.strip().isascii() and found.strip().isdigit():
         found = int(found.strip()[:12])
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
     if isinstance(found, int) and not isinstance(found, bool) and smallest <= found <= _LARGEST:
         return found
     reason = f"must be a whole number from {smallest} to {_LARGEST}"

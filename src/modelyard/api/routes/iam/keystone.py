@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from modelyard.errors import ModelyardError
 
@@ -36,6 +37,11 @@ class IdentityRoute(APIRoute):
                 return await handle(request)
             except ModelyardError as error:
                 return identity_error(error.status, error.message)
+            except HTTPException as error:
+                if error.status_code != HTTPStatus.BAD_REQUEST:
+                    raise
+                # FastAPI's answer to a body that it cannot even decode.
+                return identity_error(400, "The body cannot be read: send JSON in UTF-8.")
             except RequestValidationError as error:
                 first = error.errors()[0]
                 where = ".".join(str(part) for part in first["loc"][1:]) or "the body"

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 
 from modelyard.api.context import Context, ContextDep
-from modelyard.api.contract.declare import SUBJECT_TOKEN, JsonObject, identity_answers
+from modelyard.api.contract.declare import REQUIRED, SUBJECT_TOKEN, JsonObject, identity_answers
 from modelyard.api.deps import ClaimsDep
 from modelyard.api.routes.iam.keystone import IdentityRoute
 from modelyard.api.routes.iam.login import log_in
@@ -24,6 +24,7 @@ router = APIRouter(tags=["identity"], route_class=IdentityRoute)
 NO_CATALOG: JsonObject = {
     "name": "nocatalog",
     "in": "query",
+    "required": False,
     "description": "Leaves the catalogue out, whatever its value.",
     "schema": {"type": "string"},
 }
@@ -62,7 +63,9 @@ async def show_token(
     request: Request,
     context: ContextDep,
     claims: ClaimsDep,
-    x_subject_token: Annotated[str | None, Header()] = None,
+    x_subject_token: Annotated[
+        str | None, Header(description="The token to show.", json_schema_extra=REQUIRED)
+    ] = None,
 ) -> JSONResponse:
     """Show what a token holds. 404 when it is not valid; another user's only for administrators."""
     if not x_subject_token:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from modelyard.api.body import JsonBody
+from modelyard.api.body import JsonBody, ServiceBody
 from modelyard.api.conditions import (
     ChangeDep,
     CreateConditionsDep,
@@ -57,7 +57,7 @@ def _changed(model: type[BaseModel]) -> Responses:
 async def create_service(
     context: ContextDep,
     claims: Annotated[Claims, Depends(may("modelarts:service:create"))],
-    body: Annotated[JsonBody, BodyOf(CreateServiceRequest)],
+    body: Annotated[ServiceBody, BodyOf(CreateServiceRequest)],
     conditions: CreateConditionsDep,
     dry_run: DryRunDep,
 ) -> JSONResponse:
@@ -83,7 +83,7 @@ async def create_service(
 async def update_service(
     service_id: ServiceId,
     claims: UpdaterDep,
-    body: Annotated[JsonBody, BodyOf(UpdateServiceRequest)],
+    body: Annotated[ServiceBody, BodyOf(UpdateServiceRequest)],
     change: ChangeDep,
 ) -> JSONResponse:
     """Change, start or stop a service."""

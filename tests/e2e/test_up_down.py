@@ -199,7 +199,7 @@ def test_down_elsewhere_ends_the_foreground(idle_stack: Stack) -> None:
         idle_stack.down()
         _, errors = running.communicate(timeout=60)
         assert running.returncode == 0, errors
-        assert "another command" in errors
+        assert "Another command stopped Modelyard" in errors
     assert idle_stack.wait_for(lambda: not processes_of(idle_stack.home), 5)
 
 

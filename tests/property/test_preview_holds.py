@@ -294,6 +294,7 @@ async def _history(
 async def _compare(history: History, body: Json) -> None:
     note(f"{body}")
     shown = await history.preview(body)
+    was = (await history.bench.service(history.service_id)).status
     rows = await history.instances()
     leaving = {i for i, row in rows.items() if _leaves(row)}
     there = set(rows) - leaving
@@ -310,7 +311,7 @@ async def _compare(history: History, body: Json) -> None:
     assert {step["instance_id"] for step in ids("kept")} == there - happened.left
     assert planned_splits(shown) == happened.splits
     service = await history.bench.service(history.service_id)
-    stopped = body.get("status") == "stopped"
+    stopped = body.get("status", was) == "stopped"
     assert service.status == (Status.STOPPED if stopped else Status.RUNNING).value
     assert shown["expected_seconds"] is not None
     if shown["revision"]:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
-from loop_support import AUTHOR, Bench, loop_bench
 
+from loop_support import AUTHOR, Bench, changed, loop_bench
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
@@ -92,7 +92,7 @@ async def service_api(tmp_path: Path, **settings: Any) -> AsyncIterator[Api]:
     async with loop_bench(tmp_path) as bench:
         hinted: list[str] = []
         requests = FakeRequests()
-        chosen = bench.wishes.settings.model_copy(update=settings)
+        chosen = changed(bench.wishes.settings, **settings)
         bench.wishes = replace(
             bench.wishes, settings=chosen, previewer=Previews(chosen, bench.clock)
         )

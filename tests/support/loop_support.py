@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from modelyard.control.changes.service_changes import Author, ServiceChanges
@@ -37,6 +38,20 @@ def version(model_id: str, weight: int, count: int = 1, **more: Any) -> dict[str
         "instance_count": count,
         **more,
     }
+
+
+def changed(settings: Settings, **values: Any) -> Settings:
+    """The settings with these values, each named without its group; an unknown name is an error."""
+    unknown = set(values) - set(Settings.fields())
+    assert not unknown, f"no such setting: {unknown}"
+    groups = {name: getattr(settings, name) for name in Settings.model_fields}
+    return settings.model_copy(
+        update={name: group.model_copy(update=_of(group, values)) for name, group in groups.items()}
+    )
+
+
+def _of(group: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in type(group).model_fields}
 
 
 class Bench:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 
+from loop_support import AUTHOR, M1, M2, Bench, changed, loop_bench, version
 from modelyard.control.maintenance.retention import forget
 from modelyard.control.reconciler.reconcile import reconcile
 from modelyard.domain.rollout.instance import Phase
@@ -141,7 +141,7 @@ async def test_delete_leaves_nothing(bench: Bench) -> None:
 async def test_quotas(bench: Bench, limits: dict[str, int], code: str) -> None:
     service_id = await bench.create(version(M1, 100, 3))
     await bench.settle(service_id)
-    bench.wishes = replace(bench.wishes, settings=bench.wishes.settings.model_copy(update=limits))
+    bench.wishes = replace(bench.wishes, settings=changed(bench.wishes.settings, **limits))
     with pytest.raises(InvalidRequest, match="quota") as refused:
         await bench.create(version(M1, 100), service_name="another")
     assert refused.value.code == code

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from loop_support import M1, Bench, loop_bench, version
 from sqlalchemy import select
 
+from loop_support import M1, Bench, loop_bench, version
 from modelyard.control.reconciler.reconcile import reconcile
 from modelyard.control.reconciler.work_queue import Loop
 from modelyard.steps import Step
@@ -46,10 +46,14 @@ async def test_a_time_that_comes_while_nobody_is_there_is_kept_once(bench: Bench
         await leases.take(session, service_id, "00000000-dead", bench.clock.now_ms())
     bench.clock.now = due + 5 * DAY_MS
     loop = Loop(bench.parts)
-    assert service_id in await loop._restless()
+    assert service_id in await loop._unsettled()
     await bench.settle(service_id)
     service = await bench.service(service_id)
-    assert (service.status, service.due_time, service.wanted) == ("stopped", None, "stopped")
+    assert (service.status, service.due_time, service.desired_status) == (
+        "stopped",
+        None,
+        "stopped",
+    )
     await bench.update(service_id, status="running")
     await bench.settle(service_id)
     assert (await bench.service(service_id)).status == "running"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loop_support import AUTHOR, M1, Bench, loop_bench, version
 from sqlalchemy import select, update
 
+from loop_support import AUTHOR, M1, Bench, changed, loop_bench, version
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.control.reconciler.reconcile import reconcile
@@ -113,7 +113,7 @@ async def test_each_action_is_allowed_or_refused_as_the_table_says(bench: Bench)
 
 
 async def test_strictly_the_same_status_is_refused(bench: Bench) -> None:
-    strict = bench.wishes.settings.model_copy(update={"strict_same_status": True})
+    strict = changed(bench.wishes.settings, strict_same_status=True)
     wishes = ServiceChanges(strict, bench.database, bench.clock)
     for status, wanted in ((Status.RUNNING, "running"), (Status.STOPPED, "stopped")):
         service_id = await bench.create(version(M1, 100), service_name=wanted)

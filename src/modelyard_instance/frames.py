@@ -1,21 +1,11 @@
 """The frames between front and worker: two lengths, a JSON header, a raw body.
 
-========================  ==============================================================
-front to worker           ``{}`` or nothing: a JSON body; ``query``: ``{name: text}``;
-                          ``accept``: what the caller accepts, where that is not JSON;
-                          ``parts``: ``[[field, filename | null, type, size], …]`` of a form
-                          whose contents lie in the body one behind the other; ``hook``:
-                          ``"batch"`` for the script's ``batch_inference``; ``v2``: the model's
-                          version, when the body is one of the Open Inference Protocol;
-                          ``messages``: the answer goes over a WebSocket
-worker to front, first    ``{"event": "ready", "batch": n}`` or
-                          ``{"event": "failed", "message": …}``
-worker to front, then     nothing: 200 and JSON; else ``status`` and ``type``; in pieces:
-                          ``more`` true, then frames of ``more`` true with a piece each, the
-                          last one ``more`` false, and ``broken`` when the script failed,
-                          with the error's body
-front to worker, then     ``{"cancel": n}``: nobody waits for the n-th request any more
-========================  ==============================================================
+=======================  ======================================================================
+worker to front, first   a ``headers.Greeting``, without a body
+front to worker          a ``headers.RequestHeader`` and the request's body, or
+                         ``{"cancel": n}``: nobody waits for the n-th request any more
+worker to front, then    a ``headers.ReplyHeader`` and the answer, or a piece of it
+=======================  ======================================================================
 
 Answers come in the order of the requests, so frames carry no number. More than one request may lie
 in the socket: a worker of batch 1 takes them one after the other, another takes what has come while

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +13,12 @@ BATCH_URL = "/batch"
 BATCH = "batch"
 
 
-def asked_for(service: SingleNodeService, header: bytes) -> Callable[[Any], Any]:
-    """``inference``, or ``batch_inference`` where the frame's ``hook`` says so.
+def hook_of(service: SingleNodeService, name: str) -> Callable[[Any], Any]:
+    """``inference``, or ``batch_inference`` for the ``name`` of ``RequestHeader.hook``.
 
     Raises ``NoSuchApi`` when the script has none.
     """
-    if b'"hook"' not in header or json.loads(header).get("hook") != BATCH:
+    if name != BATCH:
         return service.inference
     hook: Callable[[Any], Any] | None = getattr(service, "batch_inference", None)
     if hook is None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 
+from modelyard_instance.headers import JSON, Part
 from modelyard_instance.inference.codec import decode, encode
-
-JSON = "application/json"
 
 
 class BadRequest(ValueError):
@@ -52,9 +51,7 @@ def _free_name(name: str, taken: Mapping[str, Upload]) -> str:
     return f"{stem}_{number}{dot}{suffix}"
 
 
-def form_data(
-    parts: Sequence[tuple[str, str | None, str, int]], contents: bytes
-) -> dict[str, object]:
+def form_data(parts: Sequence[Part], contents: bytes) -> dict[str, object]:
     """``{field: {filename: file}}`` in order of arrival; plain fields are ``{field: text}``.
 
     Two files of one name in one field: the later is called ``name_1.ext``. A plain field sent more

@@ -8,11 +8,10 @@ import time
 from collections import deque
 from typing import Protocol
 
-import orjson
-
 from modelyard_instance import replies
 from modelyard_instance.backoff import delay
 from modelyard_instance.frames import cancel
+from modelyard_instance.headers import Greeting, ReplyHeader
 from modelyard_instance.logs import RotatingLog
 from modelyard_instance.pool.jobs import Job, Pacing
 from modelyard_instance.pool.launcher import Launcher
@@ -134,29 +133,30 @@ class Slot:
             if not header:
                 self.sent.popleft().caller.answer_json(body)
                 continue
-            more = orjson.loads(header)
-            if "more" in more:
-                self._piece(more, body)
+            reply = ReplyHeader.decode(header)
+            if reply.more is None:
+                answer = Reply(body, reply.status, reply.content_type.encode())
+                self.sent.popleft().caller.answer(answer)
             else:
-                self.sent.popleft().caller.answer(_reply(more, body))
+                self._piece(reply, body)
         self._owner.free(self)
 
-    def _piece(self, more: dict[str, object], body: bytes) -> None:
+    def _piece(self, reply: ReplyHeader, body: bytes) -> None:
         """A piece of the oldest answer; its time runs anew."""
         job = self.sent[0]
         caller = job.caller
-        if not more["more"]:
+        if not reply.more:
             self.sent.popleft()
             caller.flow = None
-            caller.end(whole="broken" not in more, error=body)
+            caller.end(whole=not reply.broken, error=body)
             return
         job.deadline = self._begun + self._limit_s
         if caller.done:
             self._cancel()
             return
-        if "status" in more:
+        if reply.first:
             caller.flow = self._hear
-            caller.begin(int(str(more["status"])), str(more["type"]).encode())
+            caller.begin(reply.status, reply.content_type.encode())
         caller.chunk(body)
 
     def _cancel(self) -> None:
@@ -174,14 +174,14 @@ class Slot:
             self._worker.hear(more)
 
     def _greeted(self, header: bytes) -> None:
-        word = orjson.loads(header)
-        if word.get("event") == "ready":
-            self._batch = max(1, int(word.get("batch", 1)))
-            self.tensors = word.get("v2")
+        greeting = Greeting.decode(header)
+        if greeting.ready:
+            self._batch = greeting.batch
+            self.tensors = greeting.v2
             self.ready = True
             self._owner.greeted(self)
         else:
-            self._failure = str(word.get("message") or "the model could not be loaded")
+            self._failure = greeting.message or "the model could not be loaded"
             if self._worker is not None:
                 self._worker.kill()
 
@@ -241,9 +241,3 @@ class Slot:
         for job in given:
             job.alone = True
         self._owner.lost(self, cause, given)
-
-
-def _reply(more: dict[str, object], body: bytes) -> Reply:
-    return Reply(
-        body, int(str(more.get("status", 200))), str(more.get("type", "application/json")).encode()
-    )

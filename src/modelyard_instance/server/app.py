@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import orjson
 
 from modelyard_instance import replies
+from modelyard_instance.headers import Part, RequestHeader
 from modelyard_instance.inference.hooks import BATCH, BATCH_URL
 from modelyard_instance.inference.openinference import Target, error, target_of
 from modelyard_instance.pool.supervisor import Supervisor
@@ -103,33 +104,35 @@ class App:
             exchange.answer(replies.empty())
             return
         chunks = exchange.chunks
-        more = self._more(exchange)
+        parts = None
         if exchange.form is None:
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         else:
             try:
-                more["parts"], body = exchange.form.finish()
+                parts, body = exchange.form.finish()
             except BadForm as error:
                 exchange.answer(replies.malformed(str(error)))
                 return
         exchange.form, exchange.chunks = None, []
-        self._supervisor.submit(exchange, orjson.dumps(more) if more else b"", body)
+        self._supervisor.submit(exchange, self._header(exchange, parts), body)
 
-    def _more(self, exchange: Exchange) -> dict[str, object]:
+    def _header(self, exchange: Exchange, parts: Sequence[Part] | None) -> bytes:
         """What a worker must know beside the body."""
-        more: dict[str, object] = {}
-        if exchange.query:
-            more["query"] = _query(exchange.query)
-        accept = exchange.headers.get(b"accept")
-        if accept is not None and _EVENTS in accept:
-            more["accept"] = accept.decode("latin-1")
-        if b"upgrade" in exchange.headers:
-            more["messages"] = True
-        if exchange.target is not None:
-            more["v2"] = self._spec.model_version
-        elif self._is_batch_hook(exchange.path):
-            more["hook"] = BATCH
-        return more
+        accept = exchange.headers.get(b"accept", b"")
+        events = _EVENTS in accept
+        messages = b"upgrade" in exchange.headers
+        tensors = exchange.target is not None
+        hook = not tensors and self._is_batch_hook(exchange.path)
+        if not (exchange.query or events or messages or tensors or hook or parts is not None):
+            return b""
+        return RequestHeader(
+            query=_query(exchange.query) if exchange.query else {},
+            accept=accept.decode("latin-1") if events else "",
+            parts=parts,
+            hook=BATCH if hook else "",
+            v2=self._spec.model_version if tensors else None,
+            messages=messages,
+        ).encode()
 
     def finished(self, exchange: Exchange) -> None:
         """Note the end of a request."""

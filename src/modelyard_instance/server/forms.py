@@ -10,10 +10,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-_MOST_PARTS = 1000
+    from modelyard_instance.headers import Part
 
-Part = tuple[str, str | None, str, int]
-"""Field name, file name (None: a plain field), content type, size in bytes."""
+_MOST_PARTS = 1000
 
 
 class BadForm(ValueError):

@@ -10,7 +10,6 @@ requests are computed again one by one.
 from __future__ import annotations
 
 import dis
-import json
 import logging
 import sys
 import time
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from modelyard_instance.headers import RequestHeader
 from modelyard_instance.inference.base_services import SingleNodeService, XgSklServingBaseService
 from modelyard_instance.inference.metrics import MetricsManager
 from modelyard_instance.worker.handler import Answer, finish, handle, read, script_error
@@ -59,14 +59,14 @@ class Batcher:
     def answer(self, frames: Sequence[tuple[bytes, bytes]]) -> list[Answer]:
         """The answers to ``frames`` in their order."""
         service = self._service
-        if len(frames) == 1:
-            return [handle(service, *frames[0])]
+        asked = [(RequestHeader.decode(header), body) for header, body in frames]
+        if len(asked) == 1:
+            return [handle(service, *asked[0])]
         answers: list[Answer | None] = [None] * len(frames)
         requests: list[object] = [None] * len(frames)
         batch: list[tuple[int, Any]] = []
-        for place, (header, body) in enumerate(frames):
-            more = json.loads(header) if header else {}
-            if "hook" in more or "v2" in more:  # another way to predict; computed alone
+        for place, (header, body) in enumerate(asked):
+            if header.hook or header.v2 is not None:  # another way to predict; computed alone
                 continue
             try:
                 data, requests[place] = read(service, header, body)
@@ -81,8 +81,8 @@ class Batcher:
             else:
                 answers[place] = finish(service, result, requests[place])
         return [
-            handle(service, *frame) if answer is None else answer
-            for frame, answer in zip(frames, answers, strict=True)
+            handle(service, *request) if answer is None else answer
+            for request, answer in zip(asked, answers, strict=True)
         ]
 
     def _computed(self, batch: list[tuple[int, Any]]) -> list[tuple[int, Any]]:

@@ -8,12 +8,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from types import GeneratorType
 
+from modelyard_instance.headers import JSON, ReplyHeader, RequestHeader
 from modelyard_instance.inference import openinference
 from modelyard_instance.inference.base_services import SingleNodeService
 from modelyard_instance.inference.codec import encode
-from modelyard_instance.inference.hooks import asked_for
+from modelyard_instance.inference.hooks import hook_of
 from modelyard_instance.inference.payloads import (
-    JSON,
     BadRequest,
     answer_body,
     form_data,
@@ -31,12 +31,9 @@ class Answer:
     status: int = 200
     content_type: str = JSON
 
-    def header(self, *, more: bool = False) -> bytes:
-        """The frame's header; nothing for the usual case. ``more``: pieces follow."""
-        if self.status == 200 and self.content_type == JSON and not more:
-            return b""
-        told: dict[str, object] = {"status": self.status, "type": self.content_type}
-        return json.dumps({**told, "more": True} if more else told).encode()
+    def header(self) -> bytes:
+        """The header of the frame that carries it."""
+        return ReplyHeader(self.status, self.content_type).encode()
 
 
 def model_error(error: BaseException, status: int) -> Answer:
@@ -59,7 +56,7 @@ def bad_request(
     return Answer(encode({"error_code": code, "error_msg": message}), status)
 
 
-def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
+def handle(service: SingleNodeService, header: RequestHeader, body: bytes) -> Answer:
     """Answer one request; whatever the script raises becomes an answer, and goes to the log.
 
     What a generator yields is a list here; ``ask`` leaves it as it is.
@@ -73,17 +70,18 @@ def handle(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
     return answer
 
 
-def ask(service: SingleNodeService, header: bytes, body: bytes) -> Answer | Generator[object]:
+def ask(
+    service: SingleNodeService, header: RequestHeader, body: bytes
+) -> Answer | Generator[object]:
     """Answer one request (``handle``), or give the generator whose pieces are the answer."""
-    more = json.loads(header) if header else {}
-    if "v2" in more:
-        return _tensors(service, body, str(more["v2"]))
+    if header.v2 is not None:
+        return _tensors(service, body, header.v2)
     try:
         data, request = read(service, header, body)
     except BadRequest as error:
         return bad_request(str(error))
     try:
-        result = asked_for(service, header)(data)
+        result = hook_of(service, header.hook)(data)
     except (Exception, SystemExit) as error:
         return script_error(error)
     if isinstance(result, GeneratorType):
@@ -122,24 +120,13 @@ def _tensors(service: SingleNodeService, body: bytes, version: str) -> Answer:
         return Answer(openinference.error(reason[:1000]), 500)
 
 
-def accepted(header: bytes) -> str:
-    """What the caller of a request accepts, where that is not JSON. Pure."""
-    return str(json.loads(header).get("accept", "")) if header else ""
-
-
-def in_messages(header: bytes) -> bool:
-    """Whether pieces of the answer go out as messages of a WebSocket. Pure."""
-    return b'"messages"' in header and "messages" in json.loads(header)
-
-
-def read(service: SingleNodeService, header: bytes, body: bytes) -> tuple[object, object]:
+def read(service: SingleNodeService, header: RequestHeader, body: bytes) -> tuple[object, object]:
     """``data`` for the script, and the parsed request. Raises ``BadRequest``."""
-    more = json.loads(header) if header else {}
-    query = more.get("query", {})
-    if "parts" in more:
+    query = dict(header.query)
+    if header.parts is not None:
         if service.raw_text:
             raise BadRequest(f"{type(service).__name__} takes JSON, not a form (models.md §4.3)")
-        data = with_query(form_data(more["parts"], body), query)
+        data = with_query(form_data(header.parts, body), query)
         return data, data
     if not body:
         return (json.dumps(query), query) if service.raw_text else (query, query)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import logging
 import os
 import socket
@@ -21,17 +20,16 @@ from pathlib import Path
 from modelyard_instance.environment import work_folder
 from modelyard_instance.forks import die_with
 from modelyard_instance.frames import Channel
+from modelyard_instance.headers import Greeting
 from modelyard_instance.inference import openinference
 from modelyard_instance.spec import Spec, read_spec
 from modelyard_instance.worker import shims
 from modelyard_instance.worker.apis import read_config, response_type
 from modelyard_instance.worker.batching import batcher_for
-from modelyard_instance.worker.handler import Answer, accepted, ask, in_messages
 from modelyard_instance.worker.home import show_package_at_home
 from modelyard_instance.worker.loader import explain, load
 from modelyard_instance.worker.options import options_of
-from modelyard_instance.worker.streams import send as send_pieces
-from modelyard_instance.worker.streams import wants_events
+from modelyard_instance.worker.streams import answer_one_by_one
 
 
 def main() -> int:
@@ -65,7 +63,7 @@ def settle(folder: Path, number: int, parent: int) -> Spec:
 
 def give_up(sock: socket.socket, message: str) -> int:
     """Tell the front why there will be no worker; the exit status."""
-    Channel(sock).send(json.dumps({"event": "failed", "message": message}).encode(), b"")
+    Channel(sock).send(Greeting(ready=False, message=message).encode(), b"")
     return 1
 
 
@@ -83,18 +81,9 @@ def serve(spec: Spec, sock: socket.socket) -> int:
     gc.freeze()
     size = 1 if batcher is None else batcher.size
     channel = Channel(sock)
-    ready = {"event": "ready", "batch": size, "v2": openinference.described(service)}
-    channel.send(json.dumps(ready).encode(), b"")
+    channel.send(Greeting(True, size, openinference.described(service)).encode(), b"")
     if batcher is None:
-        declared = response_type(config)
-        while (frame := channel.receive()) is not None:
-            answer = ask(service, *frame)
-            if isinstance(answer, Answer):
-                channel.send(answer.header(), answer.body)
-            else:
-                header = frame[0]
-                events = wants_events(declared, accepted(header)) and not in_messages(header)
-                send_pieces(channel, answer, events=events)
+        answer_one_by_one(service, channel, response_type(config))
         return 0
     while frames := channel.receive_many(size):
         channel.send_many([(one.header(), one.body) for one in batcher.answer(frames)])

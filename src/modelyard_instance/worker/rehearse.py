@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from modelyard_instance.headers import RequestHeader
 from modelyard_instance.spec import read_spec
 from modelyard_instance.worker.handler import read
 from modelyard_instance.worker.home import show_package_at_home
@@ -85,7 +86,7 @@ def main() -> int:
     sys.argv = ["modelyard_instance.worker.rehearse"]
     service = load(spec)
     header, _, body = arguments.request.read_bytes().partition(b"\n")
-    data, _ = read(service, header, body)
+    data, _ = read(service, RequestHeader.decode(header), body)
     found = sorted(set(oddities(service.inference(data))))
     arguments.out.write_text(json.dumps(found), encoding="utf-8")
     return 0

@@ -13,13 +13,30 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 
 from modelyard_instance.frames import Channel
+from modelyard_instance.headers import MORE, ReplyHeader, RequestHeader
+from modelyard_instance.inference.base_services import SingleNodeService
 from modelyard_instance.inference.codec import encode
-from modelyard_instance.worker.handler import Answer, model_error, script_error
+from modelyard_instance.worker.handler import Answer, ask, model_error, script_error
 
 EVENTS = "text/event-stream"
 _LINES = "application/x-ndjson"
 _TEXT = "text/plain; charset=utf-8"
 _BYTES = "application/octet-stream"
+
+
+def answer_one_by_one(service: SingleNodeService, channel: Channel, declared: str) -> None:
+    """Answer each request of ``channel`` when the one before is answered, until the front is gone.
+
+    ``declared``: the response type that the package's api declares.
+    """
+    while (frame := channel.receive()) is not None:
+        header = RequestHeader.decode(frame[0])
+        answer = ask(service, header, frame[1])
+        if isinstance(answer, Answer):
+            channel.send(answer.header(), answer.body)
+        else:
+            events = wants_events(declared, header.accept) and not header.messages
+            send(channel, answer, events=events)
 
 
 def wants_events(declared: str, accepted: str) -> bool:
@@ -60,19 +77,19 @@ def send(channel: Channel, pieces: Generator[object], *, events: bool) -> None:
         _whole(channel, script_error(error))
         return
     kind = EVENTS if events else content_type(first)
-    channel.send(Answer(b"", 200, kind).header(more=True), start)
+    channel.send(ReplyHeader(200, kind, more=True, first=True).encode(), start)
     broken = b""
     try:
         for piece in _wanted(channel, pieces):
-            channel.send(b'{"more":true}', form(piece))
+            channel.send(MORE, form(piece))
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         broken = model_error(error, 500).body
         if events:
-            channel.send(b'{"more":true}', b"event: error\n" + event(broken.decode()))
+            channel.send(MORE, b"event: error\n" + event(broken.decode()))
     finally:
         pieces.close()
-    channel.send(b'{"more":false,"broken":true}' if broken else b'{"more":false}', broken)
+    channel.send(ReplyHeader(more=False, broken=bool(broken)).encode(), broken)
 
 
 def _wanted(channel: Channel, pieces: Iterator[object]) -> Iterator[object]:

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from modelyard_instance.headers import RequestHeader
 from modelyard_instance.inference.base_services import (
     DefaultService,
     PTServingBaseService,
@@ -37,7 +38,7 @@ from modelyard_instance.worker.batching import (
     keeps_nothing,
     rows_apart,
 )
-from modelyard_instance.worker.handler import handle
+from modelyard_instance.worker.handler import Answer, handle
 from modelyard_instance.worker.options import Options, options_of
 from modelyard_instance.worker.rows import Unbatchable, joined, parted
 
@@ -71,13 +72,17 @@ BODIES = st.one_of(
 )
 
 
+def one_by_one(service: SingleNodeService, header: bytes, body: bytes) -> Answer:
+    return handle(service, RequestHeader.decode(header), body)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(BODIES, min_size=1, max_size=12))
 def test_a_batch_is_answered_as_one_by_one(bodies: list[str]) -> None:
     frames = [(b"", body.encode()) for body in bodies]
     batcher = batcher_for(IRIS, Options())
     assert batcher is not None
-    assert batcher.answer(frames) == [handle(IRIS, *frame) for frame in frames]
+    assert batcher.answer(frames) == [one_by_one(IRIS, *frame) for frame in frames]
 
 
 def test_a_batch_is_one_call_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +138,7 @@ def test_a_package_that_asks_is_answered_as_one_by_one(requests: list[Any]) -> N
     frames = [(b"", json.dumps(one).encode()) for one in requests]
     batcher = batcher_for(Tensors(), options_of({"batching": {"max_size": 8}}))
     assert batcher is not None
-    assert batcher.answer(frames) == [handle(Tensors(), *frame) for frame in frames]
+    assert batcher.answer(frames) == [one_by_one(Tensors(), *frame) for frame in frames]
     logging.disable(logging.NOTSET)
 
 
@@ -273,7 +278,7 @@ def test_a_method_that_only_predicts_is_as_good_as_the_base_class_s(
     if batcher is not None:
         rows = [X[n : n + 1 + n % 3].tolist() for n in range(0, 120, 7)]
         frames = [(b"", json.dumps({"data": {"req_data": one}}).encode()) for one in rows]
-        assert batcher.answer(frames) == [handle(service, *frame) for frame in frames]
+        assert batcher.answer(frames) == [one_by_one(service, *frame) for frame in frames]
 
 
 def test_other_ways_to_predict_are_never_in_a_batch() -> None:

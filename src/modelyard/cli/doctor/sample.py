@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.packages.config.apis import Api, JsonDict
+from modelyard_instance.headers import Part, RequestHeader
 
 # One white pixel.
 _PICTURE = base64.b64decode(
@@ -34,8 +35,8 @@ class Sample:
     def frame(self) -> bytes:
         """As ``modelyard_instance.worker.rehearse`` reads it."""
         if not self.is_form:
-            return b"{}\n" + self.content
-        parts: list[tuple[str, str | None, str, int]] = []
+            return b"\n" + self.content
+        parts: list[Part] = []
         bodies: list[bytes] = []
         for name, text in self.fields:
             bodies.append(text.encode())
@@ -43,7 +44,7 @@ class Sample:
         for field, name, content in self.files:
             bodies.append(content)
             parts.append((field, name, "", len(content)))
-        return json.dumps({"parts": parts}).encode() + b"\n" + b"".join(bodies)
+        return RequestHeader(parts=parts).encode() + b"\n" + b"".join(bodies)
 
 
 def from_schema(api: Api) -> Sample | None:

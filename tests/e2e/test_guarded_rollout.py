@@ -15,7 +15,7 @@ import pytest
 from live import Json, entry, events, load, put, service, show, wait_update
 from loadrun import LoadRun
 from model_folders import write_package
-from stack import Stack
+from stack import Stack, wait_for
 
 # Every instance answers after MILLISECONDS, and its EVERYth prediction fails (0: none).
 SCRIPT = """
@@ -78,13 +78,19 @@ def guarded_update(stack: Stack, service_id: str, model_id: str) -> Json:
     return wait_update(stack, service_id, LIMIT_S)
 
 
+def rollbacks(stack: Stack, service_id: str) -> int:
+    return sum("update rolled back" in event for event in events(stack, service_id))
+
+
 def refused(stack: Stack, running: LoadRun, service_id: str, model_id: str, stable: str) -> str:
-    """The update must be rolled back; gives the reason. From then on the stable version alone
-    answers, and nothing fails.
+    """The update must be rolled back; gives the reason. From the event that says so on the stable
+    version alone answers, and nothing fails.
     """
+    before = rollbacks(stack, service_id)
     log = guarded_update(stack, service_id, model_id)
     told = events(stack, service_id)
     assert log["result"] == "FAIL", (log, told)
+    wait_for(lambda: rollbacks(stack, service_id) > before, 30, "the end of the rollback")
     back = time.time() * 1000
     running.wait_more(200)
     after = [r for r in running.records() if r.start_ms > back]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from loop_support import AUTHOR, Bench
 from sqlalchemy import select
 
+from loop_support import AUTHOR, Bench
 from modelyard.domain.batch.run import Progress, Result
 from modelyard.steps import Step
 from modelyard.store.database import Database

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from bench_api import OTHER_PROJECT, OTHER_USER, Api, service_api
-from loop_support import M1, M2, version
 from sqlalchemy import func, select
 
+from loop_support import M1, M2, version
 from modelyard.control.changes.idempotency import MEMORY_MS
 from modelyard.control.maintenance.retention import forget
 from modelyard.store.tables.service import IdempotentCall, Revision, Service, UpdateLog

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from bench_api import Api, service_api
-from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 
+from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.control.reconciler.reconcile import reconcile

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from bench_api import Api, service_api
-from loop_support import AUTHOR, M1, M2, version
 from sqlalchemy import update
 
+from loop_support import AUTHOR, M1, M2, version
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.domain.canary.request_counts import RequestRecord
 from modelyard.steps import Step

@@ -18,8 +18,8 @@ from batch_services import (
     progress,
     runs_of,
 )
-from loop_support import AUTHOR, Bench, loop_bench
 
+from loop_support import AUTHOR, Bench, loop_bench
 from modelyard.control.batch.runs_reconcile import GRACE_MS
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.control.maintenance.orphans import end_orphan_runs

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 from batch_services import OTHER, add_models, create, finished, job, runs_of
-from loop_support import AUTHOR, loop_bench
 from sqlalchemy import select
 from test_crash_in_memory import Life, Mortal, StrictGateway, World, counted
 
+from loop_support import AUTHOR, loop_bench
 from modelyard.control.batch.runs_reconcile import GRACE_MS
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 from modelyard.control.maintenance.orphans import end_orphan_runs

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from modelyard.control.changes.service_changes import ServiceChanges
 from modelyard.control.maintenance.orphans import end_orphans
 from modelyard.control.maintenance.restore import present_traffic

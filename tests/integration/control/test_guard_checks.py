@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loop_support import M1, M2, Bench, loop_bench, version
 
+from loop_support import M1, M2, Bench, loop_bench, version
 from modelyard.control.reconciler.reconcile import reconcile
 from modelyard.errors import InvalidRequest
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from loop_support import M1, Bench, loop_bench, version
-
 from modelyard.control.reconciler.health import HealthWatch
 
 

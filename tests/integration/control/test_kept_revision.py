@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 
+from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from modelyard.control.changes.admission import ChangeKind, ChangeRequest
 
 KEEP = {"rollout": {"keep_former_minutes": 5}}

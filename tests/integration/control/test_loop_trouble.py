@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from sqlalchemy import delete
 
+from loop_support import AUTHOR, M1, M2, Bench, loop_bench, version
 from modelyard.control.maintenance.orphans import end_orphans
 from modelyard.control.reconciler.reconcile import reconcile
 from modelyard.domain.rollout.instance import Phase

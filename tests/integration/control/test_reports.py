@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from loop_support import M1, M2, Bench, loop_bench, version
 from sqlalchemy import text
 
+from loop_support import M1, M2, Bench, loop_bench, version
 from modelyard.control.maintenance.reports import Reports
 from modelyard.testing.requests import FakeRequests
 

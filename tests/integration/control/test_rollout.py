@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loop_support import M1, M2, Bench, loop_bench, version
 from sqlalchemy import select
 
+from loop_support import M1, M2, Bench, loop_bench, version
 from modelyard.control.reconciler.reconcile import reconcile
 from modelyard.domain.rollout.instance import Phase
 from modelyard.store.tables.service import ServingPeriod

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bench_api import OTHER_PROJECT, OTHER_USER, Api, service_api
+
 from loop_support import M1, M2, version
 
 NOBODY = "99999999-9999-4999-8999-999999999999"

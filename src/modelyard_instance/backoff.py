@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _MOST_DOUBLINGS = 32
+_GOLDEN_RATIO = 0.6180339887498949
 
 
 def delay(attempt: int, base: float, ceiling: float, jitter: float = 0.0) -> float:
@@ -22,3 +23,14 @@ def delay(attempt: int, base: float, ceiling: float, jitter: float = 0.0) -> flo
         return 0.0
     pause = min(ceiling, base * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
     return float(pause * (1.0 - jitter / 2.0))
+
+
+def jitter_at(moment_ms: int) -> float:
+    """A number of [0, 1) that depends on ``moment_ms`` alone: jitter for decisions that are pure.
+
+    Neighbouring moments give numbers far apart, so that what fails within milliseconds is spread.
+
+    >>> [round(jitter_at(moment), 2) for moment in (1_000, 1_001, 1_002)]
+    [0.03, 0.65, 0.27]
+    """
+    return moment_ms * _GOLDEN_RATIO % 1.0

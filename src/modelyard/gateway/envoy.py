@@ -24,6 +24,7 @@ from modelyard.gateway.config.resources.bootstrap import bootstrap
 from modelyard.gateway.stats import Admin
 from modelyard.processes import ProcessIdentity
 from modelyard.settings import GatewaySettings, HomeLayout
+from modelyard_instance.backoff import delay
 
 log = structlog.get_logger(__name__)
 
@@ -205,15 +206,15 @@ class EnvoyProcess:
         self._forget = processes.watch_exit(self._process, self._died.set)
 
     async def _supervise(self) -> None:
-        pause = _FIRST_PAUSE_S
+        deaths = 0
         started = asyncio.get_running_loop().time()
         while True:
             await self._died.wait()
             now = asyncio.get_running_loop().time()
-            pause = _FIRST_PAUSE_S if now - started > _HEALTHY_AFTER_S else pause
+            deaths = 1 if now - started > _HEALTHY_AFTER_S else deaths + 1
+            pause = delay(deaths, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
             log.error("gateway died; starting it again", pause_s=pause, log=self.log_tail())
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
             started = asyncio.get_running_loop().time()
             try:
                 self._launch()

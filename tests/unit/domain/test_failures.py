@@ -18,6 +18,7 @@ from planner_support import (
 )
 
 from modelyard.domain.rollout.backoff import not_before, proven_before, rollout_failure
+from modelyard_instance.backoff import jitter_at
 
 OLD = revision(1, version("a"))
 NEW = revision(2, version("b", slot="a"))
@@ -100,7 +101,9 @@ def test_the_budget_is_for_what_is_live_only() -> None:
 )
 def test_each_failure_doubles_the_wait_up_to_a_minute(failures: int, wait: int) -> None:
     failed = tuple(failure(at=NOW - n) for n in range(failures))
-    assert not_before(version("a"), seen(failures=failed)) == NOW + wait
+    at = not_before(version("a"), seen(failures=failed))
+    assert at == NOW + round(wait * (1 - jitter_at(NOW) / 2))
+    assert NOW + wait / 2 < at <= NOW + wait
 
 
 def test_the_first_failure_is_followed_at_once_also_by_a_wish_of_old() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard_instance import backoff
-from modelyard_instance.backoff import delay
+from modelyard_instance.backoff import delay, jitter_at
 
 
 def test_the_examples_of_the_docstring_hold() -> None:
@@ -25,6 +25,14 @@ def test_a_pause_lies_between_half_and_all_of_what_it_is_without_jitter(
     whole = delay(attempt, base, ceiling)
     assert whole / 2 <= delay(attempt, base, ceiling, jitter) <= whole <= ceiling
     assert delay(attempt + 1, base, ceiling) >= whole
+
+
+@given(st.integers(0, 10**13), st.integers(1, 50))
+def test_jitter_spreads_what_fails_within_milliseconds(moment: int, apart: int) -> None:
+    one, other = jitter_at(moment), jitter_at(moment + apart)
+    assert 0 <= one < 1
+    assert abs(one - other) > 0.004
+    assert jitter_at(moment) == one
 
 
 @pytest.mark.parametrize("attempt", [0, -1])

@@ -12,6 +12,7 @@ from modelyard.cli.lifecycle.wanted import read_wanted
 from modelyard.client.failures import ClientError
 from modelyard.processes import ProcessIdentity, watch_exit
 from modelyard.settings import Settings
+from modelyard_instance.backoff import delay
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 15.0
@@ -36,20 +37,18 @@ async def _keep_up(
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, told.set)
-    pause = _FIRST_PAUSE_S
+    deaths = 0
     while True:
         began = loop.time()
         if await _ended_or_told(process, told):
             return True
         if read_wanted(settings) is None:
             return False
-        if loop.time() - began > _STEADY_S:
-            pause = _FIRST_PAUSE_S
+        deaths = 1 if loop.time() - began > _STEADY_S else deaths + 1
         say("The control plane died; predictions go on. Its last words:")
         say(last_lines(control_plane_log(settings), count=3) or "(none)")
-        if await _told_within(told, pause):
+        if await _told_within(told, delay(deaths, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)):
             return True
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
         back = await _again(settings, say, timeout_s)
         if back is not None:
             process = back

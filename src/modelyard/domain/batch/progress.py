@@ -8,6 +8,7 @@ from typing import Any
 
 from modelyard.domain.batch.run import Progress, RunOutcome
 from modelyard.domain.service.batch_job import CSV
+from modelyard_instance.backoff import delay, jitter_at
 
 JsonObject = dict[str, Any]
 
@@ -40,7 +41,7 @@ class Driver:
         if self.since is None:
             return self
         losses = 1 if now - self.since >= STEADY_MS else self.losses + 1
-        return Driver(None, losses, now + backoff_ms(losses))
+        return Driver(None, losses, now + backoff_ms(losses, now))
 
     def after(self, before: Progress, progress: Progress) -> Driver:
         """Return the state after a report of ``progress``; progress forgives earlier losses."""
@@ -58,15 +59,11 @@ def work_done(progress: Progress) -> tuple[int, int]:
     return progress.files_done, progress.rows_done
 
 
-def backoff_ms(losses: int) -> int:
-    """Return the pause after so many losses in a row: 0, 1, 2, 4 … 30 s.
-
-    >>> [backoff_ms(n) for n in (1, 2, 3, 4, 7, 50)]
-    [0, 1000, 2000, 4000, 30000, 30000]
+def backoff_ms(losses: int, now: int) -> int:
+    """Return the pause after so many losses in a row, the last at ``now``: 0, 1, 2, 4 … 30 s,
+    shortened by jitter.
     """
-    if losses < 2:
-        return 0
-    return min(BACKOFF_FIRST_MS << min(losses - 2, 16), BACKOFF_MAX_MS)
+    return round(delay(losses - 1, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, jitter_at(now)))
 
 
 def to_json(progress: Progress) -> JsonObject:

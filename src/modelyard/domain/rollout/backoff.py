@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelyard.domain.rollout.state import Desired, Failure, Observed, Stage, VersionTarget
+from modelyard_instance.backoff import delay, jitter_at
 
 START_ATTEMPTS = 2
 """Failed starts of one version after which a revision that was never live is given up."""
@@ -55,9 +56,12 @@ def _failures(version: VersionTarget, observed: Observed, since: int) -> list[Fa
 
 
 def not_before(version: VersionTarget, observed: Observed) -> int:
-    """When (ms) the next start may happen: at once after one failure, then 0.5 s, 1 s … 60 s."""
+    """When (ms) the next start may happen: at once after one failure, then 0.5 s, 1 s … 60 s,
+    shortened by jitter.
+    """
     failed = _failures(version, observed, 0)
     if len(failed) < 2:
         return 0
-    wait = min(BACKOFF_FIRST_MS << min(len(failed) - 2, 16), BACKOFF_MAX_MS)
-    return failed[-1].at + wait
+    last = failed[-1].at
+    wait = delay(len(failed) - 1, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, jitter_at(last))
+    return last + round(wait)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpx
 
 from field_kit import MODELS, TWIN
+from migrated import bring_up_to_date
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routes import resources
@@ -21,7 +22,6 @@ from modelyard.iam.claims import Claims
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.database import Database
-from modelyard.store.migrate import migrate
 from modelyard.store.tables.model import Model
 from modelyard.testing.clock import FakeClock
 
@@ -72,7 +72,7 @@ async def services_api(home: Path, **settings: Any) -> AsyncIterator[ServicesApi
     chosen.layout.prepare_home()
     database = Database(chosen.database)
     try:
-        await migrate(database)
+        await bring_up_to_date(database)
         async with database.write(Step.TEST) as session:
             for order in range(len(MODELS)):
                 await session.merge(_model(order))

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import select
 
+from migrated import bring_up_to_date
 from modelyard.control.changes.service_changes import Author, ServiceChanges
 from modelyard.control.check_scripts import Checks
 from modelyard.control.preview.service_preview import Previews
@@ -17,7 +18,6 @@ from modelyard.control.reconciler.reconcile import Parts, reconcile
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.database import Database
-from modelyard.store.migrate import migrate
 from modelyard.store.tables.model import Model
 from modelyard.store.tables.service import Event, Instance, Service, UpdateLog
 from modelyard.testing.clock import FakeClock
@@ -124,7 +124,7 @@ async def loop_bench(tmp_path: Path, probation: float = 0.0) -> AsyncIterator[Be
     settings = Settings(home=tmp_path, probation=probation)
     settings.layout.prepare_home()
     database = Database(settings.database)
-    await migrate(database)
+    await bring_up_to_date(database)
     async with database.write(Step.TEST) as session:
         for model_id, number in ((M1, "0.0.1"), (M2, "0.0.2")):
             session.add(

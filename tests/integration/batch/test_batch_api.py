@@ -13,6 +13,7 @@ from batch_services import OTHER, ROWS, add_models, finished, job
 from services_api import CLAIMS, PROJECT
 from sqlalchemy import select, update
 
+from migrated import bring_up_to_date
 from modelyard.api.app import create_app
 from modelyard.api.context import Context
 from modelyard.api.routers import all_routers
@@ -28,7 +29,6 @@ from modelyard.objects.store import Objects
 from modelyard.settings import Settings
 from modelyard.steps import Step
 from modelyard.store.database import Database
-from modelyard.store.migrate import migrate
 from modelyard.store.tables.batch import BatchRun
 from modelyard.store.tables.service import Service
 from modelyard.testing.clock import FakeClock
@@ -85,7 +85,7 @@ async def api(tmp_path: Path) -> AsyncIterator[BatchApi]:
     settings = Settings(home=tmp_path)
     settings.layout.prepare_home()
     database, clock = Database(settings.database), FakeClock()
-    await migrate(database)
+    await bring_up_to_date(database)
     await add_models(database, PROJECT)
     objects = ObjectSurveyor(RunLimits(), Objects(settings.objects))
     context = SimpleNamespace(

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from forked_commands import ForkedDriver
 from instance_support import Instance, running, wait_for, write_package
 from modelyard.batch.spec import read_progress, read_result, write_endpoints, write_run
 from modelyard.domain.batch.run import Address, Progress, Result, RunSpec
@@ -206,7 +205,7 @@ class Run:
     home: Path
     spec: RunSpec
     environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
+    process: ForkedDriver | None = None
 
     @property
     def folder(self) -> Path:
@@ -231,16 +230,15 @@ class Run:
             ],
         )
 
-    def start(self, **more: str) -> subprocess.Popen[bytes]:
+    def start(self, **more: str) -> ForkedDriver:
         """Start a driver."""
         self.prepare()
-        with (self.folder / "driver.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "modelyard.batch", "--run", str(self.folder)],
-                env={**self.environment, **more},
-                stdout=log,
-                stderr=log,
-            )
+        self.process = ForkedDriver(
+            ["--run", str(self.folder)],
+            env={**self.environment, **more},
+            cwd=self.folder,
+            log=self.folder / "driver.log",
+        )
         return self.process
 
     def result(self) -> Result | None:

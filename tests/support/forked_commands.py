@@ -10,14 +10,18 @@ that ``processes_of`` finds it (the environment that the kernel shows is that of
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import importlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +29,8 @@ from typing import Any, NoReturn
 
 _LONGEST_REQUEST = 1 << 20
 _CONTROL_PLANE = "modelyard.composition"
+_COMMAND = "modelyard.cli.app"
+_DRIVER = "modelyard.batch.__main__"
 
 
 def name_of(home: Path) -> str:
@@ -63,9 +69,8 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """As ``subprocess.run`` of ``python -m modelyard`` with captured output, but forked."""
     pipes = [os.pipe() for _ in range(3)]
-    request = json.dumps({"arguments": list(arguments), "env": dict(env), "cwd": str(cwd)})
     try:
-        socket.send_fds(_server(), [request.encode()], [write for _, write in pipes])
+        _ask(_COMMAND, arguments, env, cwd, [write for _, write in pipes])
     finally:
         for _, write in pipes:
             os.close(write)
@@ -78,6 +83,60 @@ def run_command(
     # Without a code it ended without a word of its own.
     done = int(code) if code else -signal.SIGKILL
     return subprocess.CompletedProcess(list(arguments), done, out.decode(), err.decode())
+
+
+class ForkedDriver:
+    """As ``subprocess.Popen`` of ``python -m modelyard.batch``, but forked; its output goes to
+    ``log``.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
+    ) -> None:
+        self._life, life = os.pipe()
+        try:
+            with log.open("ab") as out:
+                _ask(_DRIVER, arguments, env, cwd, [out.fileno(), out.fileno(), life])
+        finally:
+            os.close(life)
+        self._heard = b""
+        while b"\n" not in self._heard:
+            self._hear()
+        self.pid = int(self._heard.partition(b"\n")[0])
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float) -> int:
+        """Its exit code. Raises ``subprocess.TimeoutExpired``."""
+        deadline = time.monotonic() + timeout
+        while self.returncode is None:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._life], [], [], left)[0]:
+                raise subprocess.TimeoutExpired("modelyard.batch", timeout)
+            if not self._hear():
+                os.close(self._life)
+                code = self._heard.partition(b"\n")[2]
+                self.returncode = int(code) if code else -signal.SIGKILL
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _hear(self) -> bool:
+        data = os.read(self._life, 1024)
+        self._heard += data
+        return bool(data)
+
+
+def _ask(
+    main: str, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, descriptors: list[int]
+) -> None:
+    request = {"main": main, "arguments": list(arguments), "env": dict(env), "cwd": str(cwd)}
+    socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
 
 
 def _read_all(descriptors: list[int], timeout: float) -> list[bytes]:
@@ -121,8 +180,8 @@ class _Child:
 
 
 def _serve(commands: socket.socket) -> None:
-    import modelyard.cli.app
-    import modelyard.composition  # noqa: F401
+    for module in (_COMMAND, _CONTROL_PLANE, _DRIVER):
+        importlib.import_module(module)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -147,11 +206,10 @@ def _be_command(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = ["modelyard", *request["arguments"]]
-    from modelyard.cli.app import main
     from modelyard.cli.lifecycle import start
 
     start.spawn_detached = functools.partial(_spawn, start.spawn_detached)
-    code = _code_of(main)
+    code = _code_of(importlib.import_module(request["main"]).main)
     os.write(life, str(code).encode())
     os._exit(code)
 
@@ -160,7 +218,7 @@ def _code_of(main: Callable[[], object]) -> int:
     """What the interpreter would exit with, after all that was printed has been written."""
     code: object = 0
     try:
-        main()
+        code = main()
     except SystemExit as end:
         code = end.code
     except BaseException:
@@ -176,10 +234,13 @@ def _code_of(main: Callable[[], object]) -> int:
 
 
 def _spawn(spawn_detached: Callable[..., Any], argv: Sequence[str], **how: Any) -> Any:
-    """``spawn_detached`` that forks a control plane, and starts anything else as ever."""
+    """``spawn_detached`` that forks a control plane, and starts anything else as ever.
+
+    A process with threads is not forked: a lock that one of them holds would stay held for ever.
+    """
     from modelyard import processes
 
-    if list(argv[1:]) != ["-m", _CONTROL_PLANE]:
+    if list(argv[1:]) != ["-m", _CONTROL_PLANE] or threading.active_count() > 1:
         return spawn_detached(argv, **how)
     how["log"].parent.mkdir(parents=True, exist_ok=True)
     pid = os.fork()

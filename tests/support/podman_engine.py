@@ -104,6 +104,7 @@ class Podman:
         with log:
             self._server = subprocess.Popen(
                 [*self._program, "system", "service", "--time", "0", self.socket],
+                cwd=self.home,  # conmon leaves a file ``oom`` in it when a container runs out
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

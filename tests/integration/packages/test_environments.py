@@ -405,7 +405,11 @@ async def test_an_environment_that_is_too_large_is_refused_and_gone(narrow: Cata
     assert "MODELYARD_ENVIRONMENT_LIMIT_MB" in model["failed_reason"]
     assert folders(narrow) == []
     assert size(files_below(narrow.settings.layout.environments_cache_dir)) < 1_000_000
-    assert not (narrow.settings.layout.packages_dir / me.project_id / model["model_id"]).exists()
+    # The copy goes when the failure has been written.
+    copy = narrow.settings.layout.packages_dir / me.project_id / model["model_id"]
+    async with asyncio.timeout(20):
+        while copy.exists():
+            await asyncio.sleep(0.01)
     small = await imported(narrow, me, "small", dependencies=pip("one"))
     assert small["model_status"] == "published", small["failed_reason"]
     assert 2_000_000 < small["environment"]["size"] < 3_000_000

@@ -30,6 +30,7 @@ from modelyard.domain.rollout.scale_up import (
     wanted_count,
 )
 from modelyard.domain.rollout.state import Instance, Kept, Step
+from modelyard_instance.backoff import jitter_at
 
 
 def olds(count: int, **more: str) -> tuple[Instance, ...]:
@@ -260,6 +261,11 @@ def test_room_is_what_is_lacking_but_has_no_place() -> None:
 # -- trying again --------------------------------------------------------------------------------
 
 
+def wait_after(moment: int) -> int:
+    """The wait after a second failure, at ``moment``."""
+    return round(500 * (1 - jitter_at(moment) / 2))
+
+
 def test_a_version_that_failed_waits_for_its_turn() -> None:
     desired = settled(revision(1, version("a", 2, 50), version("b", 2, 50)))
     failed = (failure("a1", NOW - 100), failure("a1", NOW - 100))
@@ -267,21 +273,22 @@ def test_a_version_that_failed_waits_for_its_turn() -> None:
     assert started(found) == ["b1", "b1"]
     waiting = look(desired, *olds(2, model="b"), failures=failed)
     assert started(waiting) == []
-    assert waiting.check_at == NOW + 400
+    assert waiting.check_at == NOW - 100 + wait_after(NOW - 100)
 
 
 def test_when_its_time_has_come_it_starts() -> None:
     desired = settled(revision(1, version("a")))
-    failed = (failure("a1", NOW - 500), failure("a1", NOW - 500))
-    assert started(look(desired, failures=failed)) == ["a1"]
-    just_before = (failure("a1", NOW - 499), failure("a1", NOW - 499))
-    assert look(desired, failures=just_before).check_at == NOW + 1
+    at = NOW - 100
+    failed = (failure("a1", at), failure("a1", at))
+    then = at + wait_after(at)
+    assert started(look(desired, failures=failed, now=then)) == ["a1"]
+    assert look(desired, failures=failed, now=then - 1).check_at == then
 
 
 def test_the_nearest_of_several_waits_counts() -> None:
     desired = settled(revision(1, version("a", 1, 50), version("b", 1, 50)))
     failed = tuple(failure(made, NOW) for made in ("a1", "a1", "b1", "b1", "b1"))
-    assert look(desired, failures=failed).check_at == NOW + 500
+    assert look(desired, failures=failed).check_at == NOW + wait_after(NOW)
 
 
 def test_who_lacks_nothing_waits_for_nothing() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -182,6 +183,9 @@ class _Child:
 def _serve(commands: socket.socket) -> None:
     for module in (_COMMAND, _CONTROL_PLANE, _DRIVER):
         importlib.import_module(module)
+    # A collection in a forked process would copy every page that holds an object.
+    gc.collect()
+    gc.freeze()
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:

@@ -8,6 +8,7 @@ from its standard input: ``start`` answers the new process's id, ``wait ID`` its
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -172,6 +173,10 @@ def _fork(log: Path) -> int:
 
 def _serve(commands: IO[str], log: Path) -> None:
     import modelyard.composition  # noqa: F401
+
+    # A collection in a forked process would copy every page that holds an object.
+    gc.collect()
+    gc.freeze()
 
     print(json.dumps("ready"), flush=True)
     for line in commands:

@@ -187,7 +187,7 @@ async def control_plane(settings: Settings) -> AsyncIterator[FastAPI]:
             tokens=tokens,
             importer=importer,
             gateway=gateway,
-            wishes=ServiceChanges(
+            changes=ServiceChanges(
                 settings,
                 database,
                 clock,

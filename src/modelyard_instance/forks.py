@@ -84,7 +84,8 @@ _set_early: set[str] = set()
 def watched_environment() -> Iterator[None]:
     """Within the block, note which variables are read, also absent ones, and which are set.
 
-    Only through ``os.environ``; what libraries read by themselves is in ``nursery.too_late``.
+    Only through ``os.environ``; what libraries read by themselves is in
+    ``prefork.fork_server.too_late``.
     """
     kind = type(os.environ)
 

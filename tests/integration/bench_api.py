@@ -92,16 +92,16 @@ async def service_api(tmp_path: Path, **settings: Any) -> AsyncIterator[Api]:
     async with loop_bench(tmp_path) as bench:
         hinted: list[str] = []
         requests = FakeRequests()
-        chosen = changed(bench.wishes.settings, **settings)
-        bench.wishes = replace(
-            bench.wishes, settings=chosen, previewer=Previews(chosen, bench.clock)
+        chosen = changed(bench.changes.settings, **settings)
+        bench.changes = replace(
+            bench.changes, settings=chosen, previewer=Previews(chosen, bench.clock)
         )
         parts = SimpleNamespace(
             settings=chosen,
             database=bench.database,
             clock=bench.clock,
             tokens=_Tokens(),
-            wishes=bench.wishes,
+            changes=bench.changes,
             gateway=bench.gateway,
             usage=UsageMeter(),
             rate=CallRate(),

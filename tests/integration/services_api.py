@@ -82,7 +82,7 @@ async def services_api(home: Path, **settings: Any) -> AsyncIterator[ServicesApi
             database=database,
             clock=clock,
             tokens=SimpleNamespace(verify=lambda _token: CLAIMS),
-            wishes=ServiceChanges(chosen, database, clock),
+            changes=ServiceChanges(chosen, database, clock),
             hint=lambda _service_id: None,
         )
         routers = [resources.router, *ROUTERS]

@@ -290,7 +290,7 @@ class World(RuleBasedStateMachine):
         now_serving = target if flipped else serving
         if flipped:
             assert todo.split.revision == target.number
-        scene = PlanningState(self.desired, observed, self.now)
+        planning = PlanningState(self.desired, observed, self.now)
 
         def follows(i: Instance, slot: str) -> bool:
             makes = target.makes(i.model_id, i.fingerprint)
@@ -298,7 +298,7 @@ class World(RuleBasedStateMachine):
 
         for version in now_serving.versions:
             before = serving.in_slot(version.slot)
-            had = len(scene.present.usable(serving, before)) if before else 0
+            had = len(planning.present.usable(serving, before)) if before else 0
             after = sum(
                 1
                 for share in todo.split.shares
@@ -309,7 +309,7 @@ class World(RuleBasedStateMachine):
                 # Without traffic, or by a guard, those that are to follow stand in for it.
                 after = sum(
                     1
-                    for i in scene.present.instances
+                    for i in planning.present.instances
                     if i.stage is Stage.READY
                     and (serving.slot_of(i) == version.slot or follows(i, version.slot))
                     and i.instance_id not in todo.retire

@@ -130,7 +130,7 @@ class History:
 
     async def preview(self, body: Json) -> Json:
         request = ChangeRequest(ChangeKind.UPDATE, body)
-        return await self.bench.wishes.preview(AUTHOR, self.service_id, request)
+        return await self.bench.changes.preview(AUTHOR, self.service_id, request)
 
     async def instances(self) -> dict[str, Instance]:
         async with self.bench.database.read() as session:

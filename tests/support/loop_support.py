@@ -75,14 +75,16 @@ class Bench:
             self.checks,
             self.drivers,
         )
-        self.wishes = ServiceChanges(settings, database, self.clock, Previews(settings, self.clock))
+        self.changes = ServiceChanges(
+            settings, database, self.clock, Previews(settings, self.clock)
+        )
 
     async def create(self, *config: dict[str, Any], **more: Any) -> str:
         body = {"service_name": "svc", "infer_type": "real-time", "config": list(config)} | more
-        return (await self.wishes.create(AUTHOR, body)).service_id
+        return (await self.changes.create(AUTHOR, body)).service_id
 
     async def update(self, service_id: str, **body: Any) -> int | None:
-        accepted = await self.wishes.update(AUTHOR, service_id, body)
+        accepted = await self.changes.update(AUTHOR, service_id, body)
         return accepted.at if accepted else None
 
     async def settle(self, service_id: str, passes: int = 60, until: str = "") -> None:

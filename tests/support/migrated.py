@@ -13,14 +13,12 @@ _copies: list[bytes] = []
 
 
 async def bring_up_to_date(database: Database) -> None:
-    """Give a new database its schema; each migration compiles and runs a dozen scripts."""
+    """Give a database the newest schema; each migration compiles and runs a dozen scripts."""
     url = database.engine.url
-    if url.get_backend_name() != "sqlite" or url.database is None:
+    path = Path(url.database or "")
+    if url.get_backend_name() != "sqlite" or path.exists():
         await migrate(database)
-        return
-    path = Path(url.database)
-    assert not path.exists(), "only a new database is made from a copy"
-    if not _copies:
+    elif not _copies:
         await migrate(database)
         with closing(sqlite3.connect(path)) as connection:
             _copies.append(connection.serialize())

@@ -44,6 +44,19 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
     assert missing == set()
 
 
+def test_every_file_that_a_docstring_names_exists() -> None:
+    sources = [*(ROOT / "src").rglob("*.py")]
+    files = {path.as_posix() for path in (*sources, *(ROOT / "tests").rglob("*.py"))}
+    named = {
+        name
+        for path in sources
+        for name in re.findall(r"``([\w/]+\.py)``", path.read_text())
+        if name not in _ELSEWHERE
+    }
+    assert {name for name in named if not any(f.endswith(f"/{name}") for f in files)} == set()
+    assert len(named) > 10
+
+
 def test_a_path_that_is_missing_is_found() -> None:
     assert not exists("control/wishes.py")
     assert _PATH.findall("see `control/wishes.py` and `lending.py`") == [

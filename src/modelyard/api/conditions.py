@@ -177,10 +177,10 @@ class Change:
         self, claims: Claims, service_id: str, asked: ChangeRequest
     ) -> JSONResponse:
         """Store the change, wake the loop and give the answer; or the preview."""
-        author, wishes = author_of(claims), self.context.wishes
+        author, changes = author_of(claims), self.context.changes
         if self.dry_run:
-            return JSONResponse(await wishes.preview(author, service_id, asked, self.conditions))
-        accepted = await wishes.change(author, service_id, asked, self.conditions)
+            return JSONResponse(await changes.preview(author, service_id, asked, self.conditions))
+        accepted = await changes.change(author, service_id, asked, self.conditions)
         self.context.hint(service_id)
         bare = asked.kind is ChangeKind.UPDATE and self.context.settings.api.bare_update_answer
         if accepted.at is None or bare:

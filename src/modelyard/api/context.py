@@ -31,7 +31,7 @@ class Context:
     tokens: Tokens
     importer: ModelImporter
     gateway: Gateway
-    wishes: ServiceChanges
+    changes: ServiceChanges
     usage: UsageMeter
     rate: CallRate
     shadows: ShadowMeter

@@ -1,4 +1,4 @@
-"""How a front gets a worker: forked from a nursery where it has one, else started anew."""
+"""How a front gets a worker: forked from a fork server where it has one, else started anew."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Launcher:
     def __init__(self, spec: Spec, folder: Path, forks: ForkServer | None = None) -> None:
         self.folder = folder
         self._spec = spec
-        self._nursery = None if fork_server.too_late(spec.envs) else forks
+        self._fork_server = None if fork_server.too_late(spec.envs) else forks
 
     def launch(self, number: int, channel: int, output: int, cpu: float) -> Child:
         """Start worker ``number`` with ``cpu`` cores; raises ``OSError`` when there is no way to.
@@ -74,7 +74,7 @@ class Launcher:
         environment = worker_environment(self._spec, self.folder, os.environ, number, cpu)
         if self._spec.python:
             lend_packages(self.folder, self._spec.python)
-        if self._nursery is not None:
+        if self._fork_server is not None:
             order = {
                 "dir": str(self.folder),
                 "number": number,
@@ -83,11 +83,11 @@ class Launcher:
                 "envs": list(self._spec.envs),
             }
             try:
-                return self._nursery.spawn(order, channel, output)
+                return self._fork_server.spawn(order, channel, output)
             except OSError as error:
                 # From now on without it; it stays as long as it has workers.
                 print(f"no warm starts of workers any more: {error}", file=sys.stderr)
-                self._nursery = None
+                self._fork_server = None
         own = ["--channel", str(channel), "--front", str(os.getpid()), "--number", str(number)]
         with shut_in(plan, work) as enter:
             return _Started(

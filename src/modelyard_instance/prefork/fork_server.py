@@ -1,4 +1,4 @@
-"""A front's nursery: a process that has everything imported and only ever forks workers.
+"""A front's fork server: a process that has everything imported and only ever forks workers.
 
 A front that was itself forked from a zygote forks this one before it has a loop, a socket or a
 thread. Asked by the front, it forks a worker, which is ready as soon as the model is loaded. It
@@ -53,8 +53,8 @@ Work = Callable[[dict[str, object], int, tuple[int, ...]], int]
 class Child:
     """A forked worker (``launcher.Child``)."""
 
-    def __init__(self, nursery: ForkServer, pid: int) -> None:
-        self._nursery = nursery
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self._fork_server = server
         self.pid = pid
 
     def pidfd(self) -> int:
@@ -68,7 +68,7 @@ class Child:
 
     def wait(self) -> int:
         """The exit status, negative for a signal. Only when it has ended."""
-        return self._nursery.status_of(self.pid)
+        return self._fork_server.status_of(self.pid)
 
 
 class ForkServer:
@@ -80,7 +80,7 @@ class ForkServer:
 
     @classmethod
     def fork(cls) -> ForkServer | None:
-        """Fork the nursery; None when this process has more than one thread."""
+        """Fork the fork server; None when this process has more than one thread."""
         if not forks.single_threaded():
             return None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -104,7 +104,8 @@ class ForkServer:
         return Child(self, self._ask({"spawn": order, "until": until}, channel, output))
 
     def status_of(self, pid: int) -> int:
-        """See ``Child.wait``; -9 when the nursery is gone, since its workers are killed then."""
+        """See ``Child.wait``; -9 when the fork server is gone, since its workers are killed
+        then."""
         try:
             return self._ask({"wait": pid})
         except OSError:
@@ -121,7 +122,7 @@ class ForkServer:
             try:
                 count, number = map(int, told)
             except ValueError as error:
-                raise OSError("the nursery is gone") from error
+                raise OSError("the fork server is gone") from error
         if number in range(_NO_FORK - _MOST_ERRORS, _NO_FORK):
             raise OSError(_NO_FORK - number, os.strerror(_NO_FORK - number))
         return number

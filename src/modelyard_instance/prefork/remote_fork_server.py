@@ -1,4 +1,5 @@
-"""The front's side of a foreign nursery: workers forked in a package's environment (``reserve``).
+"""The front's side of a foreign fork server: workers forked in a package's environment
+(``zygotes.env_zygote``).
 
 What is at the other end is foreign code, so nothing that it says is believed. Who has spoken, the
 kernel tells with the message. A pid is only as good as the life of its process: it is pinned by a
@@ -36,7 +37,7 @@ _LONGEST_WORD = 1000
 
 
 class RemoteForkServer(fork_server.ForkServer):
-    """A nursery in a package's own environment, for the instance in ``folder``."""
+    """A fork server in a package's own environment, for the instance in ``folder``."""
 
     def __init__(self, sock: socket.socket, folder: Path, plan: Confinement | None) -> None:
         super().__init__(sock)
@@ -66,7 +67,7 @@ class RemoteForkServer(fork_server.ForkServer):
     def spawn(self, order: Mapping[str, object], channel: int, output: int) -> ForeignChild:
         """As ``ForkServer.spawn``; the worker is let in before it runs anything of its package."""
         if self._deaf:
-            raise OSError("the nursery does not answer")
+            raise OSError("the fork server does not answer")
         deadline = time.monotonic() + fork_server.PATIENCE_S
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs, contextlib.ExitStack() as stack:

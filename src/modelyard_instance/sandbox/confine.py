@@ -7,7 +7,8 @@ call this, also one that was forked from an interpreter full of foreign modules.
 * ``join``: the **front** calls it before anything else, so that all it ever starts is born inside.
 * ``enter``: the process that becomes a **worker** calls it before it runs anything of the package
   or of its environment. It must have a single thread, and be the platform's user still.
-* ``enter_given``: for one that was forked by another user (``reserve``), and has been given what it
+* ``enter_given``: for one that was forked by another user (``zygotes.env_zygote``), and has been
+  given what it
   could not reach.
 """
 

@@ -3,7 +3,8 @@
 ::
 
     hand_over    gives a worker what it must own, whichever way it is started
-    shut_in      for one that is started anew; a forked one enters by itself (``nursery``)
+    shut_in      for one that is started anew; a forked one enters by itself
+                 (``prefork.fork_server``)
     MemoryWatch  for any
 """
 

@@ -1,6 +1,7 @@
 """Mounts that are handed over, and user namespaces with one user in them; Linux, by system calls.
 
-An unprivileged process forks workers of instances that are not its own (``reserve``). What such a
+An unprivileged process forks workers of instances that are not its own (``zygotes.env_zygote``).
+What such a
 worker is to be, and to see, only the front of its instance can give it:
 
 * a **detached** mount of a folder or file, by its descriptor, which the worker attaches where it

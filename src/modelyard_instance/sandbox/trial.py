@@ -1,7 +1,7 @@
 """``python -m modelyard_instance.sandbox.trial --dir DIR``: can a worker run confined as DIR says?
 
 Exit status 0 when it can; what stands in the way is printed as an error. ``FORKED`` is printed when
-it can also as a worker that another user forks (``lending``).
+it can also as a worker that another user forks (``prefork.remote_fork_server``).
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 It runs in the interpreter of that environment, has imported what its packages will, and forks their
 workers; the fronts are forked elsewhere (``zygote``), since the environment has nothing of what a
 front needs. What it imports is foreign code, so it is shut in as an instance is, with a user of its
-own: it has no rights by which it could make a worker. Each front gets a nursery, forked for it
-here, and gives its workers what they are to be and to see (``lending``)::
+own: it has no rights by which it could make a worker. Each front gets a fork server, forked for it
+here, and gives its workers what they are to be and to see (``prefork.remote_fork_server``)::
 
-    front                                this                     nursery            worker
+    front                                this                     fork server            worker
       connect, its instance's id ------> fork -------------------> take the mark
       move it to the instance's groups <-------------------------- "here", a nonce
       order, mounts -------------------------------------------------> fork ---------> a user
@@ -142,12 +142,12 @@ def _serve(listener: socket.socket) -> int:
         with caller, contextlib.suppress(OSError):
             if os.fork() == 0:
                 listener.close()
-                forks.run_and_end(partial(_be_nursery, caller))
+                forks.run_and_end(partial(_be_fork_server, caller))
     return 0
 
 
-def _be_nursery(sock: socket.socket) -> int:
-    """Be the nursery of the front at the other end: ``id``, its instance's."""
+def _be_fork_server(sock: socket.socket) -> int:
+    """Be the fork server of the front at the other end: ``id``, its instance's."""
     forks.default_signals()
     hello = sock.recv(fork_server.ROOM)
     if not hello:
@@ -158,7 +158,7 @@ def _be_nursery(sock: socket.socket) -> int:
 
 
 def _present_oneself(sock: socket.socket) -> None:
-    """Be known by the front at the other end (``lending``)."""
+    """Be known by the front at the other end (``prefork.remote_fork_server``)."""
     sock.send(HERE)
     sock.send(sock.recv(NONCE))
 

@@ -2,7 +2,9 @@
 
 From "start" to "ready" a Python package spends nearly all its time on imports. One zygote per
 engine has them behind it; a front forked from it is listening in milliseconds and forks its workers
-from a nursery of its own (``nursery``). It has a single thread, holds nothing of any package, and
+from a fork server of its own (``prefork.fork_server``). It has a single thread, holds nothing of
+any
+package, and
 may end at any time: what it has forked goes on.
 
 The protocol, one request per connection on a Unix socket: a JSON object with ``dir`` (the

@@ -43,7 +43,7 @@ def rollout(**members: Any) -> Json:
 
 
 async def preview(bench: Bench, service_id: str, **body: Any) -> Json:
-    return await bench.wishes.preview(AUTHOR, service_id, ChangeRequest(ChangeKind.UPDATE, body))
+    return await bench.changes.preview(AUTHOR, service_id, ChangeRequest(ChangeKind.UPDATE, body))
 
 
 async def everything(bench: Bench) -> dict[str, list[Any]]:

@@ -181,6 +181,6 @@ async def test_what_was_only_stored_comes_back_under_its_guard(api: Api) -> None
     for number, guarded in ((2, True), (1, False)):
         async with bench.database.read() as session:
             asked = ChangeRequest(ChangeKind.ROLLBACK, number)
-            judged = await bench.wishes.admit(session, AUTHOR, service_id, asked, lock=False)
+            judged = await bench.changes.admit(session, AUTHOR, service_id, asked, lock=False)
         assert judged.new is not None
         assert (judged.new.rollout.guard is not None) is guarded

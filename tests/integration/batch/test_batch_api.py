@@ -93,7 +93,7 @@ async def api(tmp_path: Path) -> AsyncIterator[BatchApi]:
         database=database,
         clock=clock,
         tokens=SimpleNamespace(verify=lambda _token: CLAIMS),
-        wishes=ServiceChanges(settings, database, clock, Previews(settings, clock), objects),
+        changes=ServiceChanges(settings, database, clock, Previews(settings, clock), objects),
         usage=UsageMeter(),
         rate=CallRate(),
         shadows=ShadowMeter(),

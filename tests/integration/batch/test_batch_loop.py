@@ -132,7 +132,7 @@ async def test_the_gateway_hears_nothing(bench: Bench) -> None:
     )
     bench.drivers.finish(task_id)
     await bench.settle(service_id)
-    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.changes.delete(AUTHOR, [service_id])
     await bench.settle(service_id)
     assert bench.gateway.history == []
 
@@ -255,7 +255,7 @@ async def test_stopping_what_is_finished_is_refused(bench: Bench) -> None:
 async def test_deleting_leaves_nothing(bench: Bench) -> None:
     service_id, task_id = await running(bench)
     bench.drivers.stubborn.add(task_id)
-    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.changes.delete(AUTHOR, [service_id])
     await passes(bench, service_id, 4)
     bench.clock.pass_ms(GRACE_MS)
     while await reconcile(bench.parts, service_id) is not None:
@@ -363,14 +363,14 @@ async def test_going_back_is_an_update_like_any_other(bench: Bench) -> None:
     service_id, first = await running(bench)
     await bench.update(service_id, config=[job(src_path="obs://inbox/others/")])
     await bench.settle(service_id, until="running")
-    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.ROLLBACK, 1))
+    await bench.changes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.ROLLBACK, 1))
     await bench.settle(service_id, until="running")
     runs = await runs_of(bench, service_id)
     assert [run.outcome for run in runs] == ["replaced", "replaced", ""]
     assert runs[0].task_id == first
     assert bench.drivers.specs[runs[2].task_id].source == "obs://inbox/people/"
     count = {"op": "replace", "path": "/config/0/instance_count", "value": 2}
-    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.PATCH, [count]))
+    await bench.changes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.PATCH, [count]))
     await passes(bench, service_id)
     assert len(await runs_of(bench, service_id)) == 3
     assert len(working(bench, runs[2].task_id)) == 2
@@ -381,7 +381,7 @@ async def test_its_count_is_no_property(bench: Bench) -> None:
     configs = [{"model_id": ROWS, "changed_value": "2"}]
     body = {"changed_property": "instance_count", "configs": configs}
     with pytest.raises(InvalidRequest) as refused:
-        await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.PROPERTY, body))
+        await bench.changes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.PROPERTY, body))
     assert refused.value.code == "3518"
 
 
@@ -455,7 +455,7 @@ async def test_instances_that_die_leave_and_their_successors_join(bench: Bench) 
 
 
 async def retry(bench: Bench, service_id: str, body: object = None) -> None:
-    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.RETRY, body))
+    await bench.changes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.RETRY, body))
 
 
 async def test_failures_are_tried_again_by_a_run_of_their_own(bench: Bench) -> None:

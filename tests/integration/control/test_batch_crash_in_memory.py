@@ -144,7 +144,7 @@ async def _stop(bench: BatchBench, service_id: str) -> None:
 
 
 async def _delete(bench: BatchBench, service_id: str) -> None:
-    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.changes.delete(AUTHOR, [service_id])
 
 
 async def _start(bench: BatchBench, service_id: str) -> None:
@@ -152,7 +152,7 @@ async def _start(bench: BatchBench, service_id: str) -> None:
 
 
 async def _retry(bench: BatchBench, service_id: str) -> None:
-    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.RETRY, None))
+    await bench.changes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.RETRY, None))
 
 
 def configured(**changes: object) -> Act:

@@ -189,7 +189,7 @@ class Mortal(Bench):
         self.parts = replace(
             self.parts, clock=self.clock, runtime=self.runtime, gateway=self.gateway
         )
-        self.wishes = ServiceChanges(self.settings, self.database, self.clock)
+        self.changes = ServiceChanges(self.settings, self.database, self.clock)
         self.watch = HealthWatch(self.database, self.clock, self.runtime, lambda _: None)
 
     async def restart(self) -> None:
@@ -277,7 +277,7 @@ async def _create(bench: Mortal, _: str) -> None:
 
 
 async def _delete(bench: Mortal, service_id: str) -> None:
-    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.changes.delete(AUTHOR, [service_id])
 
 
 async def _broken(bench: Mortal, service_id: str) -> None:

@@ -48,7 +48,7 @@ async def test_one_that_died_is_forgotten(bench: Bench, service_id: str) -> None
 
 async def test_one_that_serves_again_is_forgotten(bench: Bench, service_id: str) -> None:
     await bench.update(service_id, additional_properties={})
-    await bench.wishes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.ROLLBACK, 1))
+    await bench.changes.change(AUTHOR, service_id, ChangeRequest(ChangeKind.ROLLBACK, 1))
     await bench.settle(service_id)
     assert (await bench.service(service_id)).live_revision == 3
     assert await _nothing_kept(bench, service_id)

@@ -121,7 +121,7 @@ async def test_schedule_stops_once(bench: Bench) -> None:
 async def test_delete_leaves_nothing(bench: Bench) -> None:
     service_id = await bench.create(version(M1, 100))
     await bench.settle(service_id)
-    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.changes.delete(AUTHOR, [service_id])
     await bench.settle(service_id)
     assert service_id not in bench.gateway.traffic
     assert not bench.runtime.alive()
@@ -141,7 +141,7 @@ async def test_delete_leaves_nothing(bench: Bench) -> None:
 async def test_quotas(bench: Bench, limits: dict[str, int], code: str) -> None:
     service_id = await bench.create(version(M1, 100, 3))
     await bench.settle(service_id)
-    bench.wishes = replace(bench.wishes, settings=changed(bench.wishes.settings, **limits))
+    bench.changes = replace(bench.changes, settings=changed(bench.changes.settings, **limits))
     with pytest.raises(InvalidRequest, match="quota") as refused:
         await bench.create(version(M1, 100), service_name="another")
     assert refused.value.code == code
@@ -156,9 +156,9 @@ async def test_only_the_owner_or_an_administrator_deletes(bench: Bench) -> None:
     service_id = await bench.create(version(M1, 100))
     other = replace(AUTHOR, user_id="o" * 32)
     with pytest.raises(InvalidRequest) as refused:
-        await bench.wishes.delete(other, [service_id])
+        await bench.changes.delete(other, [service_id])
     assert refused.value.code == "3540"
-    await bench.wishes.delete(replace(other, is_admin=True), [service_id])
+    await bench.changes.delete(replace(other, is_admin=True), [service_id])
 
 
 async def test_each_instance_drains_by_its_own_grace(bench: Bench) -> None:

@@ -234,7 +234,7 @@ async def test_a_service_whose_instances_all_died_is_deleted(bench: Bench) -> No
     bench.clock.pass_ms(1_000)
     for instance_id in bench.runtime.alive():
         bench.runtime.kill(instance_id)
-    await bench.wishes.delete(AUTHOR, [service_id])
+    await bench.changes.delete(AUTHOR, [service_id])
     await bench.settle(service_id)
     async with bench.database.read() as session:
         assert await session.get(Service, service_id) is None

@@ -79,14 +79,14 @@ async def _everything(bench: Bench, service_id: str) -> list[Any]:
 
 
 async def _ask(
-    wishes: ServiceChanges, service_id: str, action: Action, asked: ChangeRequest | None
+    changes: ServiceChanges, service_id: str, action: Action, asked: ChangeRequest | None
 ) -> None:
     if action is Action.DELETE:
-        await wishes.delete(AUTHOR, [service_id])
+        await changes.delete(AUTHOR, [service_id])
     elif asked is None:
-        await wishes.change_tags(AUTHOR, service_id, {"key": "value"})
+        await changes.change_tags(AUTHOR, service_id, {"key": "value"})
     else:
-        await wishes.change(AUTHOR, service_id, asked)
+        await changes.change(AUTHOR, service_id, asked)
 
 
 async def test_each_action_is_allowed_or_refused_as_the_table_says(bench: Bench) -> None:
@@ -101,25 +101,25 @@ async def test_each_action_is_allowed_or_refused_as_the_table_says(bench: Bench)
             before = await _everything(bench, service_id)
             if may(status, action) is Verdict.FORBIDDEN:
                 with pytest.raises(StateForbids) as refused:
-                    await _ask(bench.wishes, service_id, action, one)
+                    await _ask(bench.changes, service_id, action, one)
                 assert (refused.value.status, refused.value.code) == (400, "3519")
                 assert status.value in refused.value.message
                 assert await _everything(bench, service_id) == before, name
                 continue
-            await _ask(bench.wishes, service_id, action, one)
+            await _ask(bench.changes, service_id, action, one)
             after = await _everything(bench, service_id)
             assert (after == before) is (may(status, action) is Verdict.SAME), name
             assert follows(status, Status((await bench.service(service_id)).status)), name
 
 
 async def test_strictly_the_same_status_is_refused(bench: Bench) -> None:
-    strict = changed(bench.wishes.settings, strict_same_status=True)
-    wishes = ServiceChanges(strict, bench.database, bench.clock)
+    strict = changed(bench.changes.settings, strict_same_status=True)
+    changes = ServiceChanges(strict, bench.database, bench.clock)
     for status, wanted in ((Status.RUNNING, "running"), (Status.STOPPED, "stopped")):
         service_id = await bench.create(version(M1, 100), service_name=wanted)
         await _put_in(bench, service_id, status)
         with pytest.raises(StateForbids):
-            await wishes.update(AUTHOR, service_id, {"status": wanted})
+            await changes.update(AUTHOR, service_id, {"status": wanted})
 
 
 async def test_what_the_loop_makes_of_a_service_follows_the_table(bench: Bench) -> None:

@@ -103,7 +103,7 @@ def seen(*instances: Instance, failures: tuple[Failure, ...] = ()) -> Observed:
     return Observed(instances, failures)
 
 
-def scene(desired: Desired, *instances: Instance, now: int = NOW) -> PlanningState:
+def planning(desired: Desired, *instances: Instance, now: int = NOW) -> PlanningState:
     return PlanningState(desired, Observed(instances), now)
 
 

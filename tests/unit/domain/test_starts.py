@@ -9,10 +9,10 @@ from planner_support import (
     failure,
     fresh,
     look,
+    planning,
     ready,
     revision,
     running,
-    scene,
     settled,
     started,
     starting,
@@ -186,11 +186,11 @@ def test_but_where_nobody_is_left_to_serve_one_starts_at_once() -> None:
 
 
 def test_strength_is_held_until_the_target_takes_over() -> None:
-    ours = scene(updated(NEW, OLD), *olds(3))
+    ours = planning(updated(NEW, OLD), *olds(3))
     assert holding_revision(ours) == OLD
-    over = scene(updated(NEW, OLD), *olds(3), fresh("new0", "b", slot="a"))
+    over = planning(updated(NEW, OLD), *olds(3), fresh("new0", "b", slot="a"))
     assert holding_revision(over) is None
-    assert holding_revision(scene(running(OLD))) is None
+    assert holding_revision(planning(running(OLD))) is None
 
 
 # -- a guard -------------------------------------------------------------------------------------
@@ -204,13 +204,13 @@ NEXT = revision(2, version("b", 4, slot="a"))
     ("percent", "new", "stable"), [(5, 1, 4), (25, 1, 3), (26, 2, 3), (50, 2, 2), (99, 4, 1)]
 )
 def test_each_step_wants_its_part_of_both(percent: int, new: int, stable: int) -> None:
-    ours = scene(updated(NEXT, FOUR, step=Step(percent)), *olds(4))
+    ours = planning(updated(NEXT, FOUR, step=Step(percent)), *olds(4))
     assert wanted_count(ours, NEXT.versions[0]) == new
     assert stable_count(ours, FOUR.versions[0]) == stable
 
 
 def test_without_a_guard_all_are_wanted() -> None:
-    ours = scene(updated(NEXT, FOUR), *olds(4))
+    ours = planning(updated(NEXT, FOUR), *olds(4))
     assert wanted_count(ours, NEXT.versions[0]) == 4
     assert stable_count(ours, FOUR.versions[0]) == 4
 
@@ -218,7 +218,7 @@ def test_without_a_guard_all_are_wanted() -> None:
 def test_what_is_not_compared_stays_whole() -> None:
     before = revision(1, version("a", 4, 40), version("b", 4, 60), version("c", 4, 0))
     after = revision(2, version("a", 4, 40), version("x", 4, 60, slot="b"))
-    ours = scene(updated(after, before, step=Step(50)))
+    ours = planning(updated(after, before, step=Step(50)))
     assert wanted_count(ours, after.versions[0]) == 4
     assert wanted_count(ours, after.versions[1]) == 2
     assert stable_count(ours, before.versions[0]) == 4
@@ -245,15 +245,15 @@ def test_at_a_step_the_stable_side_is_kept_up_as_far_as_it_is_wanted() -> None:
 def test_a_step_is_in_strength_when_its_part_is_ready() -> None:
     desired = updated(NEXT, FOUR, step=Step(50))
     one, two = fresh("new0", "b", slot="a"), fresh("new1", "b", slot="a")
-    assert not in_strength(scene(desired, *olds(4), one, starting("new1", "b", slot="a")))
-    assert in_strength(scene(desired, *olds(4), one, two))
-    assert not in_strength(scene(running(NEXT), one, two))
+    assert not in_strength(planning(desired, *olds(4), one, starting("new1", "b", slot="a")))
+    assert in_strength(planning(desired, *olds(4), one, two))
+    assert not in_strength(planning(running(NEXT), one, two))
 
 
 def test_room_is_what_is_lacking_but_has_no_place() -> None:
     desired = updated(NEXT, FOUR, step=Step(50))
     there = (*olds(4), ready("new0", "b", slot="a"))
-    [new, stable] = missing(scene(desired, *there))
+    [new, stable] = missing(planning(desired, *there))
     assert (new.revision, new.count, new.room) == (2, 0, 1)
     assert (stable.revision, stable.count, stable.room) == (1, 0, 0)
 

@@ -1,8 +1,8 @@
 """What a run remembers: its files, and how far each of them is (SQLite, one writer).
 
 Every commit is synced (``synchronous=FULL``): what it says of the spool or the destination must not
-outlive them, and "delivered" lets the spool be removed. Commits are few: the desk (``desk.py``)
-gathers them.
+outlive them, and "delivered" lets the spool be removed. Commits are few:
+``group_commit.py`` gathers them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether a new version does as well as the stable one over the same minutes; pure.
 
-Two things are tested, as often as one likes (``evidence.py``):
+Two things are tested, as often as one likes (``sequential_test.py``):
 
 * *errors*: the new version's error rate exceeds the stable one's by more than
   ``max_error_increase``;

@@ -29,7 +29,7 @@ class ModelName:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """``before`` and ``after``: the wish without and with the change, at ``now`` (ms).
+    """``before`` and ``after``: the desired state without and with the change, at ``now`` (ms).
 
     ``status``: the service's; ``asked``: the status that is asked for, or empty. ``present``: the
     number of the revision asked for last; ``revision``: that of the new one, None when the

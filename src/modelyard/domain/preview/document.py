@@ -16,7 +16,7 @@ JsonObject = dict[str, Any]
 
 
 def explain(case: PlannedChange) -> JsonObject:
-    """As the API answers it, but for the token (docs/rollouts.md tells each member)."""
+    """As the API answers it, but for the token (docs/previews.md tells each member)."""
     happens, moved = acts(case), moves(case)
     done = case.trace.done_at
     labels = {model: name.label for model, name in case.names.items()}

@@ -1,4 +1,5 @@
-"""What a wish will lead to: the planner run forward in a world where all goes as assumed; pure.
+"""What a desired state will lead to: the planner run forward in a world where all goes as assumed;
+pure.
 
 The world does what the runtime, the gateway and the loop do: instances become ready after a while,
 drains end, plans are carried out, outcomes are written back. It jumps from event to event, so an
@@ -89,8 +90,8 @@ class Moment:
 class Trace:
     """The moments at which something happens, in order; there is always a first one at 0.
 
-    ``done_at``: ms until the wish is fulfilled, None: it never is. ``cause``: why it is rolled
-    back or given up, if it is. ``end``: the wish as it stands then. ``at_rest``: nothing more
+    ``done_at``: ms until the desired state is reached, None: it never is. ``cause``: why it is
+    rolled back or given up, if it is. ``end``: the desired state then. ``at_rest``: nothing more
     would happen.
     """
 
@@ -170,8 +171,8 @@ class _World:
             yield desired.kept.until
         for version in self._versions():
             yield not_before(version, observed)
-        scene = PlanningState(desired, observed, self._now)
-        proven_at = scene.proven_at() if scene.flips else None
+        planning = PlanningState(desired, observed, self._now)
+        proven_at = planning.proven_at() if planning.cuts_over else None
         if proven_at is not None:
             yield proven_at
         if desired.step is not None and desired.step.since is not None:

@@ -42,7 +42,7 @@ KILL_MARGIN_MS = 2_000
 
 
 class Verdict(StrEnum):
-    """How far the wish has come."""
+    """How far the desired state is reached."""
 
     PROGRESSING = "progressing"
     LIVE = "live"
@@ -85,14 +85,14 @@ class Plan:
 
 def plan(desired: Desired, observed: Observed, now: int) -> Plan:
     """The next actions that bring ``observed`` nearer to ``desired`` at ``now`` (ms)."""
-    scene = PlanningState(desired, observed, now)
+    planning = PlanningState(desired, observed, now)
     if desired.wanted is not DesiredStatus.RUNNING or desired.given_up:
-        return _wind_down(scene)
+        return _wind_down(planning)
     cause = rollout_failure(desired, observed)
     if cause:
         split = present_split(desired, observed, now)
-        return Plan(split=split, verdict=Verdict.BROKEN, cause=cause, idle=scene.idle_now)
-    return _advance(scene)
+        return Plan(split=split, verdict=Verdict.BROKEN, cause=cause, idle=planning.idle_now)
+    return _advance(planning)
 
 
 def present_split(desired: Desired, observed: Observed, now: int) -> Split | None:
@@ -100,96 +100,98 @@ def present_split(desired: Desired, observed: Observed, now: int) -> Split | Non
 
     Nothing moves by it: what is due to change changes with the next plan.
     """
-    scene = PlanningState(desired, observed, now)
+    planning = PlanningState(desired, observed, now)
     step, serving = desired.step, desired.serving
     percent = (step.percent if step.begun else step.before) if step else 0
-    if scene.guarded and percent and serving:
-        return blend(serving, desired.target, scene.present, percent)
-    known = observed.without(scene.former - scene.idle_now)
-    return split_of(serving, known, idle=scene.idle_now)
+    if planning.guarded and percent and serving:
+        return blend(serving, desired.target, planning.present, percent)
+    known = observed.without(planning.former - planning.idle_now)
+    return split_of(serving, known, idle=planning.idle_now)
 
 
-def _wind_down(scene: PlanningState) -> Plan:
-    instances = scene.seen.instances
+def _wind_down(planning: PlanningState) -> Plan:
+    instances = planning.seen.instances
     retire = tuple(i.instance_id for i in instances if i.stage is not Stage.DRAINING)
     return Plan(
         retire=retire,
-        kills=tuple(_overdue_drains(scene)),
+        kills=tuple(_overdue_drains(planning)),
         verdict=Verdict.PROGRESSING if instances else Verdict.ENDED,
-        check_at=scene.now + (POLL_MS if retire else DRAIN_POLL_MS) if instances else None,
+        check_at=planning.now + (POLL_MS if retire else DRAIN_POLL_MS) if instances else None,
     )
 
 
-def _advance(scene: PlanningState) -> Plan:
-    wanted = missing(scene)
-    starts, waiting_until = planned_starts(scene, wanted)
-    retire = leavers(scene, wanted)
-    live = scene.flips and _complete(scene, retire)
-    if live and scene.kept_by_target:
+def _advance(planning: PlanningState) -> Plan:
+    wanted = missing(planning)
+    starts, waiting_until = planned_starts(planning, wanted)
+    retire = leavers(planning, wanted)
+    live = planning.cuts_over and _complete(planning, retire)
+    if live and planning.kept_by_target:
         # One former revision at a time: the one kept before makes way for this one.
-        retire = tuple(dict.fromkeys((*retire, *sorted(scene.former))))
-    percent = _percent(scene)
-    split = _split(scene, retire, percent)
+        retire = tuple(dict.fromkeys((*retire, *sorted(planning.former))))
+    percent = _percent(planning)
+    split = _split(planning, retire, percent)
     return Plan(
         starts=starts,
         split=split,
         retire=retire,
-        kills=(*_stumbled(scene), *_overdue_starts(scene), *_overdue_drains(scene)),
+        kills=(*_stumbled(planning), *_overdue_starts(planning), *_overdue_drains(planning)),
         verdict=Verdict.LIVE if live else Verdict.PROGRESSING,
-        check_at=_check_at(scene, bool(starts or retire), split, waiting_until),
+        check_at=_check_at(planning, bool(starts or retire), split, waiting_until),
         percent=percent,
-        idle=scene.idle,
-        reserve=frozenset() if live or not scene.flips else scene.kept_by_target,
+        idle=planning.idle,
+        reserve=frozenset() if live or not planning.cuts_over else planning.kept_by_target,
     )
 
 
-def _percent(scene: PlanningState) -> int | None:
-    step = scene.desired.step
-    if not scene.guarded or step is None:
+def _percent(planning: PlanningState) -> int | None:
+    step = planning.desired.step
+    if not planning.guarded or step is None:
         return None
-    if step.begun or in_strength(scene):
+    if step.begun or in_strength(planning):
         return step.percent
-    return max(step.before, carried_percent(scene))
+    return max(step.before, carried_percent(planning))
 
 
-def _split(scene: PlanningState, retire: tuple[str, ...], percent: int | None) -> Split | None:
-    serving = scene.desired.serving
+def _split(planning: PlanningState, retire: tuple[str, ...], percent: int | None) -> Split | None:
+    serving = planning.desired.serving
     if percent and serving:
-        return blend(serving, scene.target, scene.present, percent, retire)
+        return blend(serving, planning.target, planning.present, percent, retire)
     # Idle instances are nobody's strength, but the gateway shall know them.
-    known = scene.seen.without(scene.former - scene.idle)
-    return split_of(scene.target if scene.flips else serving, known, retire, scene.idle)
+    known = planning.seen.without(planning.former - planning.idle)
+    return split_of(
+        planning.target if planning.cuts_over else serving, known, retire, planning.idle
+    )
 
 
 # -- who has had his time -----------------------------------------------------------------------
 
 
-def _stumbled(scene: PlanningState) -> Iterable[Kill]:
+def _stumbled(planning: PlanningState) -> Iterable[Kill]:
     """New instances that broke down under the first traffic they got: they are not repaired."""
-    for version in scene.target.versions:
-        for instance in scene.own.made(version, Stage.STARTING):
-            if scene.broke_on_probation(version, instance):
+    for version in planning.target.versions:
+        for instance in planning.own.made(version, Stage.STARTING):
+            if planning.broke_on_probation(version, instance):
                 yield Kill(instance.instance_id, "it broke down under its first traffic", True)
 
 
-def _overdue_starts(scene: PlanningState) -> Iterable[Kill]:
-    stumbled = {kill.instance_id for kill in _stumbled(scene)}
-    for instance in scene.seen.instances:
-        version = _wanted_version(scene.desired, instance)
+def _overdue_starts(planning: PlanningState) -> Iterable[Kill]:
+    stumbled = {kill.instance_id for kill in _stumbled(planning)}
+    for instance in planning.seen.instances:
+        version = _wanted_version(planning.desired, instance)
         if version is None or instance.stage is not Stage.STARTING:
             continue
         if instance.instance_id in stumbled:
             continue
-        if scene.now - instance.since > version.start_timeout_ms:
+        if planning.now - instance.since > version.start_timeout_ms:
             seconds = version.start_timeout_ms // 1000
             yield Kill(instance.instance_id, f"not ready within {seconds} s", failed=True)
 
 
-def _overdue_drains(scene: PlanningState) -> Iterable[Kill]:
-    for instance in scene.seen.instances:
+def _overdue_drains(planning: PlanningState) -> Iterable[Kill]:
+    for instance in planning.seen.instances:
         if instance.stage is not Stage.DRAINING:
             continue
-        if scene.now - instance.since > instance.grace_ms + KILL_MARGIN_MS:
+        if planning.now - instance.since > instance.grace_ms + KILL_MARGIN_MS:
             seconds = instance.grace_ms // 1000
             yield Kill(instance.instance_id, f"still busy after {seconds} s", failed=False)
 
@@ -205,42 +207,42 @@ def _wanted_version(desired: Desired, instance: Instance) -> VersionTarget | Non
 # -- how far it has come ------------------------------------------------------------------------
 
 
-def _complete(scene: PlanningState, leaving: tuple[str, ...]) -> bool:
+def _complete(planning: PlanningState, leaving: tuple[str, ...]) -> bool:
     """Whether all that runs is what the target wants, ready and proven."""
     staying = [
         i
-        for i in scene.own.instances
+        for i in planning.own.instances
         if i.stage is not Stage.DRAINING and i.instance_id not in leaving
     ]
-    versions = scene.target.versions
+    versions = planning.target.versions
     return len(staying) == sum(v.count for v in versions) and all(
         sum(1 for i in staying if v.made(i) and i.stage is Stage.READY) == v.count
-        and scene.proven(v)
+        and planning.proven(v)
         for v in versions
     )
 
 
 def _check_at(
-    scene: PlanningState, moving: bool, split: Split | None, waiting_until: int | None
+    planning: PlanningState, moving: bool, split: Split | None, waiting_until: int | None
 ) -> int | None:
-    stages = {i.stage for i in scene.seen.instances}
-    if moving or Stage.STARTING in stages or _proves_more(scene, split):
-        return scene.now + POLL_MS
-    kept, proven_at = scene.desired.kept, scene.proven_at()
+    stages = {i.stage for i in planning.seen.instances}
+    if moving or Stage.STARTING in stages or _proves_more(planning, split):
+        return planning.now + POLL_MS
+    kept, proven_at = planning.desired.kept, planning.proven_at()
     moments = [
         # The runtime says when a process ends; this is only lest it be missed.
-        scene.now + DRAIN_POLL_MS if Stage.DRAINING in stages else None,
+        planning.now + DRAIN_POLL_MS if Stage.DRAINING in stages else None,
         waiting_until,
         proven_at,
-        scene.now + PROBATION_POLL_MS if proven_at is not None else None,
-        kept.until if kept and scene.former else None,
-        scene.now + GUARD_POLL_MS if scene.guarded else None,
+        planning.now + PROBATION_POLL_MS if proven_at is not None else None,
+        kept.until if kept and planning.former else None,
+        planning.now + GUARD_POLL_MS if planning.guarded else None,
     ]
     return min((at for at in moments if at is not None), default=None)
 
 
-def _proves_more(scene: PlanningState, split: Split | None) -> bool:
+def _proves_more(planning: PlanningState, split: Split | None) -> bool:
     """Whether somebody gets traffic for the first time, and may do more from then on."""
     return split is not None and any(
-        i.served_at is None and split.carries(i.instance_id) for i in scene.seen.instances
+        i.served_at is None and split.carries(i.instance_id) for i in planning.seen.instances
     )

@@ -112,12 +112,12 @@ class PlanningState:
     @property
     def idle(self) -> frozenset[str]:
         """Instances that stay loaded without traffic after this plan."""
-        return self.kept_by_target if self.flips and self.kept_by_target else self.still_kept
+        return self.kept_by_target if self.cuts_over and self.kept_by_target else self.still_kept
 
     # -- who may take over -----------------------------------------------------------------------
 
     @cached_property
-    def flips(self) -> bool:
+    def cuts_over(self) -> bool:
         """Whether the target serves from now on: each of its versions can take its share."""
         serving = self.desired.serving
         if serving is not None and serving.number == self.target.number:
@@ -214,7 +214,7 @@ class PlanningState:
 
     def proven_at(self) -> int | None:
         """When (ms) the next version of what serves will have proven itself, if all stays well."""
-        serving = self.target if self.flips else self.desired.serving
+        serving = self.target if self.cuts_over else self.desired.serving
         ends = [
             (self.now if i.served_at is None else _steady_since(i, i.served_at))
             + self.desired.probation_ms

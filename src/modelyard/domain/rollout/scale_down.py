@@ -9,23 +9,23 @@ from modelyard.domain.rollout.scale_up import Missing, stable_count
 from modelyard.domain.rollout.state import Instance, Observed, Stage, VersionTarget
 
 
-def leavers(scene: PlanningState, wanted: Iterable[Missing]) -> tuple[str, ...]:
+def leavers(planning: PlanningState, wanted: Iterable[Missing]) -> tuple[str, ...]:
     """Ids of the instances to take out of traffic and drain."""
-    if not scene.flips:
-        going = [*_useless(scene), *_relieved(scene, wanted)]
+    if not planning.cuts_over:
+        going = [*_useless(planning), *_relieved(planning, wanted)]
     else:
-        going = [*_replaced(scene), *_removed(scene)]
-    going += sorted(scene.former - scene.still_kept)
+        going = [*_replaced(planning), *_removed(planning)]
+    going += sorted(planning.former - planning.still_kept)
     return tuple(dict.fromkeys(going))
 
 
-def _useless(scene: PlanningState) -> Iterable[str]:
+def _useless(planning: PlanningState) -> Iterable[str]:
     """Left over from an update that another one overtook: neither wanted nor carrying traffic."""
-    serving = scene.desired.serving
-    for instance in scene.present.instances:
+    serving = planning.desired.serving
+    for instance in planning.present.instances:
         wanted = any(
             r is not None and r.makes(instance.model_id, instance.fingerprint)
-            for r in (scene.target, serving)
+            for r in (planning.target, serving)
         )
         carrying = (
             instance.stage is Stage.READY
@@ -37,28 +37,28 @@ def _useless(scene: PlanningState) -> Iterable[str]:
             yield instance.instance_id
 
 
-def _relieved(scene: PlanningState, wanted: Iterable[Missing]) -> Iterable[str]:
+def _relieved(planning: PlanningState, wanted: Iterable[Missing]) -> Iterable[str]:
     """Instances of serving versions that are in the way of the target's, as far as others carry on.
 
     First what an overtaken update was letting go anyway, then those that have no traffic, or less
     by a guard.
     """
-    new = (item for item in wanted if item.revision == scene.target.number)
-    followers = {scene.predecessor(item.version): item for item in new}
-    serving = scene.desired.serving
+    new = (item for item in wanted if item.revision == planning.target.number)
+    followers = {planning.predecessor(item.version): item for item in new}
+    serving = planning.desired.serving
     if serving is None:
         return
     for version in serving.versions:
-        usable = scene.present.usable(serving, version)
+        usable = planning.present.usable(serving, version)
         follower = followers.get(version)
-        going = _outlived(scene, version, usable)
+        going = _outlived(planning, version, usable)
         if follower is not None:
-            going += _making_room(scene, version, follower)[len(going) :]
-        yield from going[: max(0, _spare(scene, version, usable, follower))]
+            going += _making_room(planning, version, follower)[len(going) :]
+        yield from going[: max(0, _spare(planning, version, usable, follower))]
 
 
 def _spare(
-    scene: PlanningState,
+    planning: PlanningState,
     version: VersionTarget,
     usable: Iterable[Instance],
     follower: Missing | None,
@@ -67,48 +67,48 @@ def _spare(
     rest = set(usable)
     if follower is None:
         return len(rest) - version.needed
-    followers = scene.own.made(follower.version, Stage.READY)
+    followers = planning.own.made(follower.version, Stage.READY)
     if not version.weight:
         rest.update(followers)
-    elif scene.guarded:
+    elif planning.guarded:
         # They carry its traffic already, also where their model has another slot until now.
         rest.update(i for i in followers if i.served_at is not None)
     return len(rest) - max(version.needed, follower.version.needed)
 
 
 def _outlived(
-    scene: PlanningState, version: VersionTarget, usable: Collection[Instance]
+    planning: PlanningState, version: VersionTarget, usable: Collection[Instance]
 ) -> list[str]:
     """What the serving version was still letting go when an update overtook it."""
     going = (*_by_age(i for i in usable if not version.made(i)), *_surplus(usable, version))
     return [
         i.instance_id
         for i in going
-        if scene.proven(version)
-        and not scene.target.makes(i.model_id, i.fingerprint)
-        and i.instance_id not in scene.kept_by_target
+        if planning.proven(version)
+        and not planning.target.makes(i.model_id, i.fingerprint)
+        and i.instance_id not in planning.kept_by_target
     ]
 
 
-def _making_room(scene: PlanningState, version: VersionTarget, follower: Missing) -> list[str]:
+def _making_room(planning: PlanningState, version: VersionTarget, follower: Missing) -> list[str]:
     """The oldest of a serving version whose traffic has moved, or that has none."""
-    if version.weight and not scene.guarded:
+    if version.weight and not planning.guarded:
         return []
-    stable = _by_age(scene.own.made(version, Stage.READY))
-    needless = len(stable) - (stable_count(scene, version) if version.weight else 0)
+    stable = _by_age(planning.own.made(version, Stage.READY))
+    needless = len(stable) - (stable_count(planning, version) if version.weight else 0)
     return [i.instance_id for i in stable[: max(0, min(follower.room, needless))]]
 
 
-def _replaced(scene: PlanningState) -> Iterable[str]:
+def _replaced(planning: PlanningState) -> Iterable[str]:
     """Instances made otherwise than wanted, and surplus ones, as far as enough others are ready.
 
     Outdated ones go first: those that an update was overtaken with, then the oldest. Of surplus
     ones the youngest.
     """
-    serving = scene.desired.serving
-    for version in scene.target.versions:
-        alive = scene.own.alive(scene.target, version.slot)
-        usable = scene.own.usable(scene.target, version)
+    serving = planning.desired.serving
+    for version in planning.target.versions:
+        alive = planning.own.alive(planning.target, version.slot)
+        usable = planning.own.usable(planning.target, version)
         spare = len(usable) - version.needed
         outdated = sorted(
             _by_age(i for i in alive if not version.made(i)),
@@ -117,7 +117,7 @@ def _replaced(scene: PlanningState) -> Iterable[str]:
         for instance in (*outdated, *_surplus(alive, version)):
             if instance not in usable:
                 yield instance.instance_id
-            elif spare > 0 and (version.made(instance) or scene.proven(version)):
+            elif spare > 0 and (version.made(instance) or planning.proven(version)):
                 spare -= 1
                 yield instance.instance_id
 
@@ -130,18 +130,18 @@ def _surplus(alive: Iterable[Instance], version: VersionTarget) -> list[Instance
     return by_usefulness[: max(0, len(current) - version.count)]
 
 
-def _removed(scene: PlanningState) -> Iterable[str]:
+def _removed(planning: PlanningState) -> Iterable[str]:
     """Instances of slots that the target has not, once all others can do without them."""
-    target, own = scene.target, scene.own
-    if all(_carried(scene, own, version) for version in target.versions):
+    target, own = planning.target, planning.own
+    if all(_carried(planning, own, version) for version in target.versions):
         for instance in own.instances:
             gone = target.in_slot(target.slot_of(instance)) is None
             if gone and instance.stage is not Stage.DRAINING:
                 yield instance.instance_id
 
 
-def _carried(scene: PlanningState, own: Observed, version: VersionTarget) -> bool:
-    return len(own.made(version, Stage.READY)) >= version.needed and scene.proven(version)
+def _carried(planning: PlanningState, own: Observed, version: VersionTarget) -> bool:
+    return len(own.made(version, Stage.READY)) >= version.needed and planning.proven(version)
 
 
 def _by_age(instances: Iterable[Instance]) -> list[Instance]:

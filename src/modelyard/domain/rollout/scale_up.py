@@ -32,13 +32,15 @@ class Missing:
     room: int = 0
 
 
-def missing(scene: PlanningState) -> tuple[Missing, ...]:
+def missing(planning: PlanningState) -> tuple[Missing, ...]:
     """What is to start now, the target's versions first, without regard to back-offs."""
-    holding = holding_revision(scene)
-    held = {v.slot: _missing_held(scene, holding, v) for v in holding.versions} if holding else {}
+    holding = holding_revision(planning)
+    held = (
+        {v.slot: _missing_held(planning, holding, v) for v in holding.versions} if holding else {}
+    )
     found = [
-        _missing_new(scene, holding, version, held.get(version.slot, 0))
-        for version in scene.target.versions
+        _missing_new(planning, holding, version, held.get(version.slot, 0))
+        for version in planning.target.versions
     ]
     if holding is not None:
         found += [Missing(holding.number, v, held[v.slot]) for v in holding.versions]
@@ -46,14 +48,14 @@ def missing(scene: PlanningState) -> tuple[Missing, ...]:
 
 
 def planned_starts(
-    scene: PlanningState, wanted: Iterable[Missing]
+    planning: PlanningState, wanted: Iterable[Missing]
 ) -> tuple[tuple[Start, ...], int | None]:
     """The starts whose back-off is over, and when (ms) the next one's will be."""
     starts: list[Start] = []
     waits: list[int] = []
     for item in wanted:
-        version, earliest = item.version, not_before(item.version, scene.seen)
-        if item.count and earliest > scene.now:
+        version, earliest = item.version, not_before(item.version, planning.seen)
+        if item.count and earliest > planning.now:
             waits.append(earliest)
         else:
             start = Start(item.revision, version.model_id, version.slot, version.fingerprint)
@@ -61,84 +63,84 @@ def planned_starts(
     return tuple(starts), min(waits, default=None)
 
 
-def holding_revision(scene: PlanningState) -> RevisionTarget | None:
+def holding_revision(planning: PlanningState) -> RevisionTarget | None:
     """The serving revision, as long as it must keep its strength for the target to come up."""
-    return None if scene.flips else scene.desired.serving
+    return None if planning.cuts_over else planning.desired.serving
 
 
-def stable_count(scene: PlanningState, version: VersionTarget) -> int:
+def stable_count(planning: PlanningState, version: VersionTarget) -> int:
     """Instances that a serving version needs: fewer when a guard moved traffic off its slot."""
-    step = scene.desired.step
-    if not scene.guarded or step is None or scene.target.in_slot(version.slot) is None:
+    step = planning.desired.step
+    if not planning.guarded or step is None or planning.target.in_slot(version.slot) is None:
         return version.count
-    if scene.target.makes(version.model_id, version.fingerprint):
+    if planning.target.makes(version.model_id, version.fingerprint):
         return version.count
     return max(1, math.ceil(version.count * (100 - step.percent) / 100))
 
 
-def wanted_count(scene: PlanningState, version: VersionTarget) -> int:
+def wanted_count(planning: PlanningState, version: VersionTarget) -> int:
     """Instances that a version of the target needs now: fewer at the first steps of a guard."""
-    step, serving = scene.desired.step, scene.desired.serving
-    if not scene.guarded or step is None or serving is None:
+    step, serving = planning.desired.step, planning.desired.serving
+    if not planning.guarded or step is None or serving is None:
         return version.count
-    if version not in new_versions(serving, scene.target):
+    if version not in new_versions(serving, planning.target):
         return version.count
     return max(1, math.ceil(version.count * step.percent / 100))
 
 
 def _missing_held(
-    scene: PlanningState, holding: RevisionTarget | None, version: VersionTarget
+    planning: PlanningState, holding: RevisionTarget | None, version: VersionTarget
 ) -> int:
     """What a serving version lacks that the target makes otherwise, or not at all."""
-    if holding is None or scene.target.makes(version.model_id, version.fingerprint):
+    if holding is None or planning.target.makes(version.model_id, version.fingerprint):
         return 0
-    if not proven_before(version, scene.desired):
+    if not proven_before(version, planning.desired):
         return 0
-    alive = scene.present.alive(holding, version.slot)
+    alive = planning.present.alive(holding, version.slot)
     if not version.weight:
         own = list(alive)
-    elif scene.guarded:
+    elif planning.guarded:
         own = [i for i in alive if version.made(i)]
     else:
         own = [i for i in alive if version.made(i) or i.served_at is not None]
     # Leftovers of an overtaken update leave at once; until then there is no room for more, but for
     # one where nobody is left to serve.
-    taken = {i.instance_id for i in (*alive, *_in_slot(scene, holding, version.slot))}
-    room = _most(scene, holding, version.slot) - len(taken)
+    taken = {i.instance_id for i in (*alive, *_in_slot(planning, holding, version.slot))}
+    room = _most(planning, holding, version.slot) - len(taken)
     if version.weight and not own:
         room = max(room, 1)
-    return max(0, min(stable_count(scene, version) - len(own), room))
+    return max(0, min(stable_count(planning, version) - len(own), room))
 
 
-def _most(scene: PlanningState, holding: RevisionTarget | None, slot: str) -> int:
+def _most(planning: PlanningState, holding: RevisionTarget | None, slot: str) -> int:
     """Instances that a slot may have while it changes."""
-    versions = [v for r in (scene.target, holding) if r and (v := r.in_slot(slot))]
+    versions = [v for r in (planning.target, holding) if r and (v := r.in_slot(slot))]
     return max(v.count for v in versions) + max(v.surge for v in versions)
 
 
 def _missing_new(
-    scene: PlanningState, holding: RevisionTarget | None, version: VersionTarget, held: int
+    planning: PlanningState, holding: RevisionTarget | None, version: VersionTarget, held: int
 ) -> Missing:
     """What the target's version lacks, within its surge over what it replaces."""
-    before = scene.predecessor(version) if holding else None
-    alive = _in_slot(scene, holding, version.slot)
+    before = planning.predecessor(version) if holding else None
+    alive = _in_slot(planning, holding, version.slot)
     current = [i for i in alive if version.made(i)]
-    count = wanted_count(scene, version)
+    count = wanted_count(planning, version)
     if before is not None and before.fingerprint == version.fingerprint:
         count = max(count, before.count)
     lacking = max(0, count - len(current))
     allowed = lacking
     if len(alive) > len(current) or held:
-        room = _most(scene, holding, version.slot) - len(alive) - held
-        if scene.flips and not current:
+        room = _most(planning, holding, version.slot) - len(alive) - held
+        if planning.cuts_over and not current:
             # It died after it had taken over: the former ones leave only when there is another.
             room = max(room, 1)
         allowed = max(0, min(lacking, room))
-    return Missing(scene.target.number, version, allowed, room=lacking - allowed)
+    return Missing(planning.target.number, version, allowed, room=lacking - allowed)
 
 
 def _in_slot(
-    scene: PlanningState, holding: RevisionTarget | None, slot: str
+    planning: PlanningState, holding: RevisionTarget | None, slot: str
 ) -> tuple[Instance, ...]:
     """Who takes up room in a slot of the target.
 
@@ -147,28 +149,28 @@ def _in_slot(
     """
     return tuple(
         i
-        for i in scene.own.alive(scene.target, slot)
+        for i in planning.own.alive(planning.target, slot)
         if holding is None
-        or scene.target.makes(i.model_id, i.fingerprint)
+        or planning.target.makes(i.model_id, i.fingerprint)
         or holding.slot_of(i) == slot
     )
 
 
-def in_strength(scene: PlanningState) -> bool:
+def in_strength(planning: PlanningState) -> bool:
     """Whether every new version has the instances that the present step wants of it."""
-    serving = scene.desired.serving
+    serving = planning.desired.serving
     return serving is not None and all(
-        len(scene.own.made(v, Stage.READY)) >= wanted_count(scene, v)
-        for v in new_versions(serving, scene.target)
+        len(planning.own.made(v, Stage.READY)) >= wanted_count(planning, v)
+        for v in new_versions(serving, planning.target)
     )
 
 
-def carried_percent(scene: PlanningState) -> int:
+def carried_percent(planning: PlanningState) -> int:
     """Percent of the traffic that the new versions' ready instances can take on the way to a step.
 
     Less than the step's while they are not in strength. So the first of them take part before the
     last have room.
     """
-    serving = scene.desired.serving
-    new = new_versions(serving, scene.target) if serving else ()
-    return min((100 * len(scene.own.made(v, Stage.READY)) // v.count for v in new), default=0)
+    serving = planning.desired.serving
+    new = new_versions(serving, planning.target) if serving else ()
+    return min((100 * len(planning.own.made(v, Stage.READY)) // v.count for v in new), default=0)

@@ -67,8 +67,8 @@ async def create_service(
     the first requests that would be sent, and does nothing.
     """
     if dry_run:
-        return JSONResponse(await context.wishes.preview_new(author_of(claims), body))
-    accepted = await context.wishes.create(author_of(claims), body, conditions)
+        return JSONResponse(await context.changes.preview_new(author_of(claims), body))
+    accepted = await context.changes.create(author_of(claims), body, conditions)
     context.hint(accepted.service_id)
     created = {"service_id": accepted.service_id, "resource_ids": resource_ids(accepted)}
     return JSONResponse(created, headers=headers_of(accepted))
@@ -183,7 +183,7 @@ async def delete_services(
 ) -> JSONResponse:
     """Delete one service, or several by a comma-separated list: all or none (services.md §4)."""
     ids = [part.strip() for part in service_id.split(",") if part.strip()]
-    await context.wishes.delete(author_of(claims), ids, conditions)
+    await context.changes.delete(author_of(claims), ids, conditions)
     for one in ids:
         context.hint(one)
     return JSONResponse({})

@@ -39,7 +39,7 @@ async def create_tags(
 ) -> Response:
     """Set tags; one of the same key is overwritten."""
     put = {tag.key: tag.value or "" for tag in _read(body)}
-    await context.wishes.change_tags(author_of(claims), service_id, put)
+    await context.changes.change_tags(author_of(claims), service_id, put)
     return Response(status_code=204)
 
 
@@ -56,7 +56,7 @@ async def delete_tags(
     body: Annotated[JsonBody, BodyOf(DeleteServiceTagsRequest)],
 ) -> Response:
     """Remove tags by key; where a value is sent, only if it is the tag's."""
-    await context.wishes.change_tags(author_of(claims), service_id, {}, _read(body))
+    await context.changes.change_tags(author_of(claims), service_id, {}, _read(body))
     return Response(status_code=204)
 
 

@@ -1,6 +1,6 @@
 """Route configuration of one service, and the one of everything else (pure).
 
-A request that got this far has a verified token (``authentication.py``); what is left to judge
+A request that got this far has a verified token (``listener.py``); what is left to judge
 here is the token's project, the method, and whether the service serves.
 """
 

@@ -73,7 +73,7 @@ shown = show_service.sync_detailed(service_id=service, project_id=project, clien
 change = UpdateServiceRequest(config=[version(models[1])])
 tag = shown.headers["ETag"]
 stale = update_service.sync_detailed(
-    service_id=service, project_id=project, client=client, body=change, if_match='"no such tag"'
+    service_id=service, project_id=project, client=client, body=change, if_match='"no-such-tag"'
 )
 assert stale.status_code == HTTPStatus.PRECONDITION_FAILED, stale.content
 assert stale.parsed.error_code == "ModelArts.3519"

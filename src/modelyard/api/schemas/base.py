@@ -16,8 +16,14 @@ LARGEST = 1e12
 """No number of a request may be larger."""
 
 
-def _leave_out_nulls(schema: JsonObject) -> None:
-    """An optional member of an answer is absent, never null."""
+def _describe_answer(schema: JsonObject) -> None:
+    """An optional member of an answer is absent, never null.
+
+    Generators of clients call the members beyond a schema ``additional_properties``; an answer that
+    has a member of that name is therefore published without others.
+    """
+    if "additional_properties" in schema.get("properties", {}):
+        schema["additionalProperties"] = False
     for member in schema.get("properties", {}).values():
         if member.get("default", "") is not None:
             continue
@@ -53,7 +59,7 @@ class ResponseModel(BaseModel):
 
     model_config = ConfigDict(
         extra="ignore",
-        json_schema_extra=_leave_out_nulls,
+        json_schema_extra=_describe_answer,
         json_schema_mode_override="serialization",
         protected_namespaces=(),
     )

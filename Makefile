@@ -11,7 +11,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TEST_WORKERS ?= 2
+# One more than two cores: many tests wait for processes.
+TEST_WORKERS ?= 3
 
 .PHONY: install run test check format system clean mutation openapi test-upgrade coverage test-wheel test-clients fuzz
 

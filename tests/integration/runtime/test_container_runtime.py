@@ -332,7 +332,16 @@ async def test_a_command_inside_can_be_the_liveness_check(yard: Yard) -> None:
     command = "/python/bin/python3 -c 'import os,sys;sys.exit(os.path.exists(\"/tmp/ill\"))'"
     probes = {"health": probe(check_method="EXEC", command=command)}
     report = await yard.start("inner", container={"probes": probes})
-    await ask(report, "/touch", file="/tmp/ill")
+
+    async def touched() -> bool:
+        # The command that says "ready" does not ask whether the server listens already.
+        try:
+            await ask(report, "/touch", file="/tmp/ill")
+        except httpx.ConnectError:
+            return False
+        return True
+
+    await eventually(touched)
     failed = await yard.until("inner", Phase.FAILED)
     assert "health check failed 2 times in a row: command" in failed.message
     assert "exit code 1" in failed.message

@@ -54,7 +54,14 @@ def main() -> int:
             *("--header", f"X-Auth-Token: {stack.token()}"),
             *("--checks", ",".join(CHECKS), "--max-examples", str(chosen.examples)),
             *("--seed", str(chosen.seed), "--generation-database", "none", "--no-color"),
-            *("--warnings", "off", "--continue-on-failure", *chosen.more),
+            *(
+                "--warnings",
+                "off",
+                "--suppress-health-check",
+                "filter_too_much",
+                "--continue-on-failure",
+                *chosen.more,
+            ),
         ]
         mine = {
             "SCHEMATHESIS_HOOKS": "fuzz_hooks",

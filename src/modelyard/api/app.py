@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from modelyard import __version__
 from modelyard.api.context import Context
 from modelyard.api.contract.pages import add_pages
+from modelyard.api.routes.iam.keystone import identity_error
 from modelyard.errors import ModelyardError
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,8 @@ async def _render_http(request: Request, error: Exception) -> JSONResponse:
         404: f"{request.method} {request.url.path} is not part of this API.",
         405: f"{request.method} is not allowed on {request.url.path}.",
     }.get(error.status_code, str(error.detail))
+    if request.url.path.startswith("/v3/"):  # also a path that no route has
+        return identity_error(error.status_code, message, error.headers)
     return JSONResponse(
         error_body(known.get(error.status_code, "0101"), message),
         status_code=error.status_code,

@@ -348,6 +348,20 @@ async def test_discovery(yard: Catalogue) -> None:
         assert (await yard.http.get(path)).json()["version"]["id"] == path[1:3]
 
 
+async def test_what_identity_does_not_have_is_refused_in_its_own_shape(yard: Catalogue) -> None:
+    for method, path, status in (
+        ("GET", "/v3/nothing", 404),
+        ("GET", "/v3/users/a/b/projects", 404),
+        ("PATCH", "/v3/auth/tokens", 405),
+    ):
+        answer = await yard.http.request(method, path)
+        assert answer.status_code == status
+        assert answer.json()["error"]["code"] == status
+    assert "POST" in answer.headers["Allow"]
+    other = await yard.http.get("/v1/a/nothing")
+    assert other.json()["error_code"] == "ModelArts.0101"
+
+
 async def test_keystoneauth(tmp_path: Path) -> None:
     """The client library that OpenStack tools stand on, over a real socket."""
     port = free_port()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,12 +15,12 @@ from starlette.exceptions import HTTPException
 from modelyard.errors import ModelyardError
 
 
-def identity_error(status: int, message: str) -> JSONResponse:
+def identity_error(
+    status: int, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """``{"error": {"code", "message", "title"}}``."""
-    title = HTTPStatus(status).phrase
-    return JSONResponse(
-        {"error": {"code": status, "message": message, "title": title}}, status_code=status
-    )
+    error = {"code": status, "message": message, "title": HTTPStatus(status).phrase}
+    return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
 class IdentityRoute(APIRoute):

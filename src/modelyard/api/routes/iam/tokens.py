@@ -64,7 +64,8 @@ async def show_token(
     context: ContextDep,
     claims: ClaimsDep,
     x_subject_token: Annotated[
-        str | None, Header(description="The token to show.", json_schema_extra=REQUIRED)
+        str | None,
+        Header(description="The token to show.", json_schema_extra={**REQUIRED, "minLength": 1}),
     ] = None,
 ) -> JSONResponse:
     """Show what a token holds. 404 when it is not valid; another user's only for administrators."""

@@ -49,7 +49,8 @@ _BY_STATE = re.compile(
             r"config cannot be empty|Send at least one model version|has one: send a service",
             r"is not running|would have \d+ tags",
             # Needed where another member is missing; the content of a document of the package.
-            r"persistent_volumes\[\d+\]\.name|initial_config\.",
+            r"persistent_volumes\[\d+\]\.(?:name|source_address)|initial_config\.",
+            r"is not the address of an image",
             r"src_path|dest_path|req_uri|mapping_type|mapping_rule",
         )
     )

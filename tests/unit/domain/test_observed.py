@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from planner_support import draining, fresh, ready, revision, seen, starting, version
 
-from modelyard.domain.rollout.state import Stage
+from modelyard.domain.rollout.state import RevisionTarget, Stage, VersionTarget
+from modelyard.domain.service.config import VersionConfig
+from modelyard.domain.service.rollout_policy import Guard, Rollout
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,43 @@ def test_what_may_be_missing_is_a_count_or_a_fraction_rounded_down(
     max_unavailable: float, count: int, needed: int
 ) -> None:
     assert version("a", count, max_unavailable=max_unavailable).needed == needed
+
+
+CONFIG = VersionConfig(
+    "model",
+    "modelarts.vm.cpu.2u",
+    3,
+    40,
+    deploy_timeout_s=600,
+    max_surge=0.5,
+    max_unavailable=2.0,
+    grace_s=30,
+    shadow=10,
+    slot="first",
+)
+
+
+def test_the_planner_gets_what_it_needs_of_a_configuration() -> None:
+    assert VersionTarget.of(CONFIG) == VersionTarget(
+        model_id="model",
+        slot="first",
+        fingerprint=CONFIG.fingerprint,
+        count=3,
+        weight=40,
+        max_surge=0.5,
+        max_unavailable=2.0,
+        start_timeout_ms=600_000,
+        grace_ms=30_000,
+        shadow=10,
+    )
+
+
+@pytest.mark.parametrize(("guard", "steps"), [(None, ()), (Guard(steps=(20, 60)), (20, 60))])
+def test_the_planner_gets_what_it_needs_of_a_revision(
+    guard: Guard | None, steps: tuple[int, ...]
+) -> None:
+    target = RevisionTarget.of(7, [CONFIG, CONFIG], Rollout(guard, keep_former_s=90))
+    assert target == RevisionTarget(7, (VersionTarget.of(CONFIG),) * 2, 90_000, steps)
 
 
 def test_an_instance_belongs_where_its_model_is_now_else_where_it_was_started() -> None:

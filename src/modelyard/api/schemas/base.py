@@ -42,22 +42,30 @@ def _drop_null_defaults(schema: JsonObject) -> None:
             del member["default"]
 
 
+# ``defer_build``: most models are published only; a validator is built where one is needed.
+
+
 class RequestModel(BaseModel):
     """A body, or a part of one: members that it does not have are refused by name."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_drop_null_defaults)
+    model_config = ConfigDict(
+        defer_build=True, extra="forbid", json_schema_extra=_drop_null_defaults
+    )
 
 
 class OpenRequestModel(BaseModel):
     """A part of a body that may have members of the caller's own."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_drop_null_defaults)
+    model_config = ConfigDict(
+        defer_build=True, extra="allow", json_schema_extra=_drop_null_defaults
+    )
 
 
 class ResponseModel(BaseModel):
     """An answer, or a part of one. Clients ignore members that they do not know."""
 
     model_config = ConfigDict(
+        defer_build=True,
         extra="ignore",
         json_schema_extra=_describe_answer,
         json_schema_mode_override="serialization",
